@@ -1,0 +1,34 @@
+//! Pure values of the Distributed File System: content identifiers, the
+//! chunker, the Merkle-sum tree, file headers and manifests.
+//!
+//! This crate owns the content format, version 1, which `docs/format.md`
+//! specifies byte by byte. It does no I/O of its own (the chunker reads from
+//! any [`std::io::Read`] it is handed), starts no threads and knows neither
+//! the store nor the network.
+//!
+//! Computing the identifier of some bytes needs nothing but this crate:
+//!
+//! ```
+//! use dfs_core::{Profile, describe};
+//!
+//! let bytes = b"hello, world\n";
+//! let manifest = describe(&bytes[..], Profile::default(), |_chunk| Ok(()))?;
+//! assert_eq!(manifest.header().size(), 13);
+//! assert_eq!(manifest.cid().to_string().len(), 64);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod chunker;
+mod digest;
+pub mod header;
+pub mod limits;
+pub mod manifest;
+pub mod merkle;
+pub mod profile;
+
+pub use chunker::Chunker;
+pub use digest::{ChunkHash, Cid, ParseDigestError, TreeHash};
+pub use header::{Header, HeaderError, Kind};
+pub use manifest::{Chunk, Manifest, ManifestBuilder, ManifestError, describe};
+pub use merkle::{Leaf, Page, PageError, PageProof, Subtree};
+pub use profile::Profile;
