@@ -1,0 +1,237 @@
+//! The store on disk: RocksDB with one column family per kind of row.
+//!
+//! | family | key | value | options |
+//! | --- | --- | --- | --- |
+//! | `chunk` | chunk hash | the bytes | blob files, no compression |
+//! | `page` | page root, 40 bytes | leaves | LZ4 |
+//! | `meta` | CID | item record | LZ4 |
+//! | `provide` | CID | provide record | LZ4 |
+//! | `download` | CID | download record | LZ4 |
+//!
+//! [`durable`] owns the ordering rule, [`options`] every setting of RocksDB.
+
+mod durable;
+mod options;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Cid, Page, Subtree};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+
+pub use options::RocksOptions;
+
+use crate::batch::{Batch, Row};
+use crate::error::StoreError;
+use crate::format;
+use crate::record::{DownloadRecord, Item, ProvideRecord, Record, damaged};
+use crate::store::{ChunkStore, MetaStore};
+use durable::Watermark;
+
+const CHUNK: &str = "chunk";
+const PAGE: &str = "page";
+const META: &str = Item::FAMILY;
+const PROVIDE: &str = ProvideRecord::FAMILY;
+const DOWNLOAD: &str = DownloadRecord::FAMILY;
+
+/// A store in a directory, opened by one process at a time.
+pub struct RocksStore {
+    db: DB,
+    path: PathBuf,
+    watermark: Watermark,
+}
+
+impl RocksStore {
+    /// Opens the store in `path`; creates it if the directory is absent or
+    /// empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if a process has it open, [`StoreError::Newer`]
+    /// and [`StoreError::Foreign`] if it is not a store that this release
+    /// reads, and whatever the file system or RocksDB answers.
+    pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
+        format::claim(path)?;
+        let db = options.open(path).map_err(|error| locked(path, error))?;
+        Ok(Self { db, path: path.to_owned(), watermark: Watermark::default() })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("every family is created when the store is opened")
+    }
+
+    fn record<T: Record>(&self, cid: &Cid) -> Result<Option<T>, StoreError> {
+        let row = self.db.get_pinned_cf(self.family(T::FAMILY), cid.as_bytes())?;
+        row.map(|row| T::decode(cid, &row)).transpose()
+    }
+
+    fn records<T: Record>(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<(Cid, T)>, StoreError> {
+        let mode = after.map_or(IteratorMode::Start, |cid| {
+            IteratorMode::From(cid.as_bytes(), Direction::Forward)
+        });
+        let mut records = Vec::new();
+        for row in self.db.iterator_cf(self.family(T::FAMILY), mode) {
+            let (key, value) = row?;
+            let key: [u8; 32] = key.as_ref().try_into().map_err(|_| {
+                damaged(T::FAMILY, format!("a key has {} bytes instead of 32", key.len()))
+            })?;
+            let cid = Cid::from_bytes(key);
+            if after == Some(&cid) {
+                continue;
+            }
+            if records.len() == limit {
+                break;
+            }
+            records.push((cid, T::decode(&cid, &value)?));
+        }
+        Ok(records)
+    }
+
+    fn append(&self, batch: &mut WriteBatch, row: &Row) {
+        match row {
+            Row::Chunk(hash, bytes) => batch.put_cf(self.family(CHUNK), hash.as_bytes(), bytes),
+            Row::Page(root, page) => {
+                batch.put_cf(self.family(PAGE), root.encode(), page.encode());
+            }
+            Row::Item(item) => {
+                let cid = item.manifest.cid();
+                batch.put_cf(self.family(META), cid.as_bytes(), item.encode());
+            }
+            Row::RemoveItem(cid) => batch.delete_cf(self.family(META), cid.as_bytes()),
+            Row::Provide(cid, record) => {
+                batch.put_cf(self.family(PROVIDE), cid.as_bytes(), record.encode());
+            }
+            Row::RemoveProvide(cid) => batch.delete_cf(self.family(PROVIDE), cid.as_bytes()),
+            Row::Download(cid, record) => {
+                batch.put_cf(self.family(DOWNLOAD), cid.as_bytes(), record.encode());
+            }
+            Row::RemoveDownload(cid) => batch.delete_cf(self.family(DOWNLOAD), cid.as_bytes()),
+        }
+    }
+}
+
+impl ChunkStore for RocksStore {
+    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        // The filter answers for almost every absent chunk. The C interface
+        // cannot look for a key without its value, so a present one is read.
+        let family = self.family(CHUNK);
+        if !self.db.key_may_exist_cf(family, hash.as_bytes()) {
+            return Ok(false);
+        }
+        Ok(self.db.get_pinned_cf_opt(family, hash.as_bytes(), &once())?.is_some())
+    }
+
+    fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
+        let row = self.db.get_pinned_cf_opt(self.family(CHUNK), hash.as_bytes(), &once())?;
+        Ok(row.map(|bytes| Bytes::copy_from_slice(&bytes)))
+    }
+
+    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.watermark
+            .put(|| Ok(self.db.put_cf_opt(self.family(CHUNK), hash.as_bytes(), bytes, &options)?))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.watermark.flush(|| Ok(self.db.flush_cf(self.family(CHUNK))?))
+    }
+}
+
+impl MetaStore for RocksStore {
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.flush()?;
+        let mut rows = WriteBatch::default();
+        for row in batch.rows() {
+            self.append(&mut rows, row);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        Ok(self.db.write_opt(rows, &options)?)
+    }
+
+    fn item(&self, cid: &Cid) -> Result<Option<Item>, StoreError> {
+        self.record(cid)
+    }
+
+    fn items(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<(Cid, Item)>, StoreError> {
+        self.records(after, limit)
+    }
+
+    fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError> {
+        let row = self.db.get_pinned_cf(self.family(PAGE), root.encode())?;
+        row.map(|row| Page::decode(&row).map_err(|error| damaged(PAGE, error.to_string())))
+            .transpose()
+    }
+
+    fn provide(&self, cid: &Cid) -> Result<Option<ProvideRecord>, StoreError> {
+        self.record(cid)
+    }
+
+    fn provides(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<(Cid, ProvideRecord)>, StoreError> {
+        self.records(after, limit)
+    }
+
+    fn download(&self, cid: &Cid) -> Result<Option<DownloadRecord>, StoreError> {
+        self.record(cid)
+    }
+
+    fn downloads(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<(Cid, DownloadRecord)>, StoreError> {
+        self.records(after, limit)
+    }
+
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for name in options::FAMILIES {
+            let family = self.family(name);
+            for property in ["rocksdb.total-sst-files-size", "rocksdb.total-blob-file-size"] {
+                bytes += self.db.property_int_value_cf(family, property)?.unwrap_or(0);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Options for reading a chunk, which is read once and not worth caching.
+fn once() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options
+}
+
+/// Tells a lock held by another process from every other failure to open.
+fn locked(path: &Path, error: rocksdb::Error) -> StoreError {
+    let text = error.as_ref();
+    if text.contains("lock hold by current process") {
+        return StoreError::Locked { path: path.to_owned(), pid: Some(std::process::id()) };
+    }
+    if text.contains("While lock file") {
+        return StoreError::Locked { path: path.to_owned(), pid: lock_holder(path) };
+    }
+    error.into()
+}
+
+/// The process that holds RocksDB's POSIX lock.
+fn lock_holder(path: &Path) -> Option<u32> {
+    let file = std::fs::File::open(path.join("LOCK")).ok()?;
+    let lock = rustix::process::Flock::from(rustix::process::FlockType::WriteLock);
+    let holder = rustix::process::fcntl_getlk(&file, &lock).ok()??;
+    u32::try_from(holder.pid?.as_raw_nonzero().get()).ok()
+}

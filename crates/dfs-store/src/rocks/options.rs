@@ -1,0 +1,95 @@
+//! Every setting of RocksDB, with its reason.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Options,
+    WriteBufferManager,
+};
+
+use super::{CHUNK, DOWNLOAD, META, PAGE, PROVIDE};
+
+/// All column families beside the unused default one.
+pub(super) const FAMILIES: [&str; 5] = [CHUNK, PAGE, META, PROVIDE, DOWNLOAD];
+
+/// What a user may choose about the database.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RocksOptions {
+    /// Memory for blocks and write buffers together, in bytes.
+    pub memory_budget: usize,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self { memory_budget: 192 << 20 }
+    }
+}
+
+/// Write buffer of the chunk family. RocksDB preallocates 1.1 times this for
+/// its log, so larger buffers cost disk space for nothing.
+const CHUNK_WRITE_BUFFER: usize = 64 << 20;
+
+/// Write buffer of every other family: rows are small.
+const ROW_WRITE_BUFFER: usize = 4 << 20;
+
+/// Values from this size on go to blob files; smaller ones are cheaper inline.
+const MIN_BLOB: u64 = 4 << 10;
+
+impl RocksOptions {
+    pub(super) fn open(&self, path: &Path) -> Result<DB, rocksdb::Error> {
+        let cache = Cache::new_lru_cache(self.memory_budget / 4);
+        let families = FAMILIES.map(|name| {
+            let options = if name == CHUNK { chunk_options(&cache) } else { row_options(&cache) };
+            ColumnFamilyDescriptor::new(name, options)
+        });
+        DB::open_cf_descriptors(&self.database(), path, families)
+    }
+
+    fn database(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let buffers = self.memory_budget - self.memory_budget / 4;
+        options
+            .set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(buffers, true));
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(256);
+        // Written back steadily, not in one burst when a file is closed.
+        options.set_bytes_per_sync(4 << 20);
+        options.set_max_total_wal_size(64 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options
+    }
+}
+
+fn chunk_options(cache: &Cache) -> Options {
+    let mut options = row_options(cache);
+    options.set_write_buffer_size(CHUNK_WRITE_BUFFER);
+    options.set_max_write_buffer_number(3);
+    options.set_compression_type(DBCompressionType::None);
+    // Each byte is written once into a blob file, and compaction moves keys
+    // only. Without this, every chunk is written about 2.8 times.
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(MIN_BLOB);
+    options.set_blob_file_size(256 << 20);
+    options.set_blob_compression_type(DBCompressionType::None);
+    options.set_enable_blob_gc(true);
+    // The default of 1.0 never forces a collection.
+    options.set_blob_gc_force_threshold(0.5);
+    options
+}
+
+fn row_options(cache: &Cache) -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(ROW_WRITE_BUFFER);
+    options.set_compression_type(DBCompressionType::Lz4);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_bloom_filter(10.0, false);
+    options.set_block_based_table_factory(&table);
+    options
+}

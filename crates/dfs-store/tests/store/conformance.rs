@@ -1,0 +1,156 @@
+//! What every store promises, run on both of them.
+
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree};
+use dfs_store::{
+    Batch, Destination, DownloadRecord, DownloadState, Item, MemoryStore, ProvideRecord,
+    RocksOptions, RocksStore, Row, Store,
+};
+
+/// A one-chunk file: its chunk, page and manifest.
+pub(crate) struct Sample {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) leaf: Leaf,
+    pub(crate) page: (Subtree, Page),
+    pub(crate) manifest: Manifest,
+}
+
+pub(crate) fn sample(n: u32) -> Sample {
+    let bytes = [b"sample ".as_slice(), &n.to_le_bytes()].concat().repeat(1000);
+    let leaf = Leaf::of(&bytes);
+    let mut builder = ManifestBuilder::new(Kind::File, Profile::default());
+    assert!(builder.push(leaf).is_none());
+    let (manifest, page) = builder.finish().expect("one small chunk is a file");
+    Sample { bytes, leaf, page: page.expect("the only page"), manifest }
+}
+
+pub(crate) fn item(sample: &Sample) -> Item {
+    Item {
+        manifest: sample.manifest.clone(),
+        name: Some("na\u{ef}ve name".to_owned()),
+        added_ms: 1_700_000_000_000,
+        public: true,
+    }
+}
+
+pub(crate) fn rows(sample: &Sample) -> Batch {
+    let (root, page) = sample.page.clone();
+    [Row::Page(root, page), Row::Item(Box::new(item(sample)))].into_iter().collect()
+}
+
+fn download(sample: &Sample) -> DownloadRecord {
+    DownloadRecord {
+        started_ms: 7,
+        state: DownloadState::Failed { cause: "no provider".to_owned(), code: 4 },
+        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true }],
+        header: Some(*sample.manifest.header()),
+        bytes_done: 1,
+        chunks_done: 2,
+        bytes_fetched: 3,
+        timeout_s: 600,
+    }
+}
+
+fn chunks_are_found_by_their_hash(store: &impl Store) {
+    let sample = sample(1);
+    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
+    assert_eq!(store.chunk(&sample.leaf.hash).expect("get"), None);
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put twice");
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+    store.flush().expect("flush");
+    let bytes = store.chunk(&sample.leaf.hash).expect("get").expect("present");
+    assert_eq!(bytes, sample.bytes);
+}
+
+fn a_batch_applies_as_a_whole_and_in_order(store: &impl Store) {
+    let sample = sample(2);
+    let cid = sample.manifest.cid();
+    let chunk = Row::Chunk(sample.leaf.hash, Bytes::from(sample.bytes.clone()));
+    store.commit(rows(&sample).with(chunk)).expect("commit");
+    assert_eq!(store.item(&cid).expect("item"), Some(item(&sample)));
+    assert_eq!(store.page(&sample.page.0).expect("page"), Some(sample.page.1.clone()));
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+    let twice =
+        Batch::default().with(Row::RemoveItem(cid)).with(Row::Item(Box::new(item(&sample))));
+    store.commit(twice).expect("commit");
+    assert!(store.item(&cid).expect("item").is_some());
+    store.commit(Batch::default().with(Row::RemoveItem(cid))).expect("commit");
+    assert_eq!(store.item(&cid).expect("item"), None);
+}
+
+fn records_round_trip_and_go_away(store: &impl Store) {
+    let sample = sample(3);
+    let cid = sample.manifest.cid();
+    let provide = ProvideRecord { since_ms: 1, announced_ms: Some(2), due_ms: 3, sent_to: 4 };
+    let download = download(&sample);
+    let batch = Batch::default()
+        .with(Row::Provide(cid, provide.clone()))
+        .with(Row::Download(cid, Box::new(download.clone())));
+    store.commit(batch).expect("commit");
+    assert_eq!(store.provide(&cid).expect("provide"), Some(provide.clone()));
+    assert_eq!(store.download(&cid).expect("download"), Some(download.clone()));
+    assert_eq!(store.provides(None, 9).expect("provides"), vec![(cid, provide)]);
+    assert_eq!(store.downloads(None, 9).expect("downloads"), vec![(cid, download)]);
+    let batch = Batch::default().with(Row::RemoveProvide(cid)).with(Row::RemoveDownload(cid));
+    store.commit(batch).expect("commit");
+    assert!(store.provides(None, 9).expect("provides").is_empty());
+    assert!(store.downloads(None, 9).expect("downloads").is_empty());
+}
+
+fn listings_come_in_bounded_parts(store: &impl Store) {
+    let samples: Vec<Sample> = (100..110).map(sample).collect();
+    for sample in &samples {
+        store.commit(rows(sample)).expect("commit");
+    }
+    let mut expected: Vec<Cid> = samples.iter().map(|sample| sample.manifest.cid()).collect();
+    expected.sort_unstable();
+    let mut found: Vec<Cid> = Vec::new();
+    loop {
+        let part = store.items(found.last(), 3).expect("items");
+        assert!(part.len() <= 3);
+        if part.is_empty() {
+            break;
+        }
+        found.extend(part.iter().map(|(cid, _)| *cid));
+    }
+    assert_eq!(found, expected);
+}
+
+fn pages_of_equal_hash_and_different_length_are_told_apart(store: &impl Store) {
+    // A page of one leaf has the hash of its chunk, whatever length a liar
+    // gives that leaf.
+    let hash = ChunkHash::of(b"one");
+    for len in [3, 4] {
+        let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
+        store.commit(Batch::default().with(Row::Page(page.root(), page))).expect("commit");
+    }
+    for len in [3, 4] {
+        let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
+        assert_eq!(store.page(&page.root()).expect("page"), Some(page));
+    }
+}
+
+macro_rules! suite {
+    ($($case:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $case() { super::$case(&super::MemoryStore::default()); })*
+        }
+        mod rocks {
+            $(#[test] fn $case() {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let options = super::RocksOptions::default();
+                let store = super::RocksStore::open(directory.path(), &options).expect("open");
+                super::$case(&store);
+            })*
+        }
+    };
+}
+
+suite! {
+    chunks_are_found_by_their_hash,
+    a_batch_applies_as_a_whole_and_in_order,
+    records_round_trip_and_go_away,
+    listings_come_in_bounded_parts,
+    pages_of_equal_hash_and_different_length_are_told_apart,
+}

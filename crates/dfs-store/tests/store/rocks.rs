@@ -1,0 +1,110 @@
+//! What holds for the store on disk alone: crashes, locks and versions.
+
+use std::fs;
+use std::path::Path;
+
+use dfs_store::{ChunkStore, MetaStore, RocksOptions, RocksStore, STORE_VERSION, StoreError};
+
+use crate::conformance::{item, rows, sample};
+
+fn open(path: &Path) -> Result<RocksStore, StoreError> {
+    RocksStore::open(path, &RocksOptions::default())
+}
+
+/// What a process that is killed now leaves behind: the files as they are.
+fn crash_copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("create");
+    for entry in fs::read_dir(from).expect("list") {
+        let entry = entry.expect("entry");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
+    }
+}
+
+#[test]
+fn a_crash_before_the_commit_leaves_neither_reference_nor_promise() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let sample = sample(1);
+    let store = open(&live).expect("open");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    crash_copy(&live, &crashed);
+    let store = open(&crashed).expect("reopen");
+    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
+    assert_eq!(store.item(&sample.manifest.cid()).expect("item"), None);
+}
+
+#[test]
+fn a_committed_item_has_its_bytes_after_a_crash() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let sample = sample(2);
+    let store = open(&live).expect("open");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    store.commit(rows(&sample)).expect("commit");
+    crash_copy(&live, &crashed);
+    let store = open(&crashed).expect("reopen");
+    let bytes = store.chunk(&sample.leaf.hash).expect("chunk").expect("present");
+    assert_eq!(bytes, sample.bytes);
+    assert_eq!(store.item(&sample.manifest.cid()).expect("item"), Some(item(&sample)));
+}
+
+#[test]
+fn a_chunk_that_another_job_put_is_durable_with_the_commit_that_counts_on_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let sample = sample(3);
+    let store = open(&live).expect("open");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put by the first job");
+    // The second job finds the chunk present, puts nothing and commits.
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+    store.commit(rows(&sample)).expect("commit");
+    crash_copy(&live, &crashed);
+    let store = open(&crashed).expect("reopen");
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+}
+
+#[test]
+fn chunks_are_written_about_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let mut chunk = vec![0; 1 << 20];
+    for n in 0..64_u32 {
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut chunk);
+        store.put_chunk(&dfs_core::ChunkHash::of(&chunk), &chunk).expect("put");
+    }
+    store.flush().expect("flush");
+    let size = store.size_on_disk().expect("size");
+    assert!(size >= 64 << 20 && size < 66 << 20, "{size} bytes on disk for 64 MiB");
+}
+
+#[test]
+fn a_second_opening_names_the_process_that_holds_the_lock() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let _store = open(directory.path()).expect("open");
+    let Err(StoreError::Locked { pid, .. }) = open(directory.path()) else {
+        panic!("opened twice");
+    };
+    assert_eq!(pid, Some(std::process::id()));
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_untouched() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
+    fs::write(path.join("FORMAT"), &newer).expect("write");
+    let Err(error) = open(path) else { panic!("opened a newer store") };
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains("newer release"));
+    assert_eq!(fs::read_dir(path).expect("list").count(), 1);
+    assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);
+}
+
+#[test]
+fn a_directory_with_other_things_is_refused_and_left_untouched() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::write(directory.path().join("thesis.txt"), "years of work").expect("write");
+    let Err(error) = open(directory.path()) else { panic!("opened a foreign directory") };
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
+}
