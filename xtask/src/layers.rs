@@ -1,0 +1,203 @@
+//! `cargo xtask layers`: which crate may depend on which, and what no crate of
+//! a layer may reach however indirectly.
+//!
+//! This table is the architecture. Changing it is a design decision; it belongs
+//! in the commit message and in `docs/`.
+
+use anyhow::{Result, bail};
+
+use crate::graph::Graph;
+use crate::workspace::Workspace;
+
+/// A workspace package, and the workspace packages it may name in
+/// `[dependencies]`. Data flows from right to left and never back.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("dfs-core", &[]),
+    ("dfs-store", &["dfs-core"]),
+    ("dfs-wire", &["dfs-core"]),
+    ("dfs-transfer", &["dfs-core"]),
+    ("dfs-control", &["dfs-core"]),
+    ("dfs-net", &["dfs-core", "dfs-wire"]),
+    ("dfs-node", &["dfs-control", "dfs-core", "dfs-net", "dfs-store", "dfs-transfer", "dfs-wire"]),
+    ("dfsd", &["dfs-core", "dfs-node"]),
+    ("dfsctl", &["dfs-control", "dfs-core"]),
+    ("dfs-tests", &[]),
+    ("xtask", &[]),
+];
+
+/// What a package may not link, even through others, and why.
+const BANNED: &[Ban] = &[
+    Ban {
+        packages: &["dfsctl", "dfs-control"],
+        targets: &["rocksdb", "librocksdb-sys", "libp2p*"],
+        reason: "a client of the control plane builds in seconds and opens no database",
+    },
+    Ban {
+        packages: &["dfs-core", "dfs-transfer"],
+        targets: &["tokio"],
+        reason: "values and decisions take no runtime, so tests run them without a clock",
+    },
+    Ban {
+        packages: &["dfs-wire"],
+        targets: &["libp2p*"],
+        reason: "messages and their bounds are checked without a network stack",
+    },
+    Ban {
+        packages: &["dfs-store"],
+        targets: &["libp2p*", "tonic"],
+        reason: "the store knows neither peers nor the control plane",
+    },
+    Ban {
+        packages: &["dfs-net"],
+        targets: &["rocksdb", "librocksdb-sys"],
+        reason: "the network never touches the store; requests leave it as events",
+    },
+];
+
+struct Ban {
+    packages: &'static [&'static str],
+    /// Package names; a final `*` stands for any suffix.
+    targets: &'static [&'static str],
+    reason: &'static str,
+}
+
+/// Checks the workspace as it is resolved now.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let graph = Graph::from_metadata(&workspace.resolve()?)?;
+    let findings = check(&graph);
+    if findings.is_empty() {
+        println!("layers: {} packages, no edge out of place", graph.members().count());
+        return Ok(());
+    }
+    for finding in &findings {
+        eprintln!("layers: {finding}");
+    }
+    bail!("{} dependencies out of place", findings.len())
+}
+
+fn check(graph: &Graph) -> Vec<String> {
+    let mut findings: Vec<String> =
+        graph.members().flat_map(|package| check_edges(graph, package)).collect();
+    findings.extend(BANNED.iter().flat_map(|ban| check_ban(graph, ban)));
+    findings
+}
+
+fn check_edges(graph: &Graph, package: &str) -> Vec<String> {
+    let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == package) else {
+        return vec![format!(
+            "{package} has no place yet; add it to ALLOWED in xtask/src/layers.rs"
+        )];
+    };
+    graph
+        .member_dependencies(package)
+        .filter(|dependency| !allowed.contains(dependency))
+        .map(|dependency| {
+            format!(
+                "{package} -> {dependency} is not allowed ({}); move the shared code down into \
+                 what both may use, or join the two in dfs-node",
+                if allowed.is_empty() {
+                    "it stands on no other crate".to_owned()
+                } else {
+                    format!("only {}", allowed.join(", "))
+                }
+            )
+        })
+        .collect()
+}
+
+fn check_ban(graph: &Graph, ban: &Ban) -> Vec<String> {
+    let report = |package: &&str| {
+        let chain = graph.chain(package, |name| ban.matches(name))?;
+        Some(format!(
+            "{} ({}); remove the edge, or switch off the feature that brings it",
+            chain.join(" -> "),
+            ban.reason
+        ))
+    };
+    ban.packages.iter().filter_map(report).collect()
+}
+
+impl Ban {
+    fn matches(&self, name: &str) -> bool {
+        self.targets.iter().any(|target| match target.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *target,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUSE: &[(&str, &str)] = &[
+        ("dfs-store", "dfs-core"),
+        ("dfs-store", "rocksdb"),
+        ("dfs-wire", "dfs-core"),
+        ("dfs-transfer", "dfs-core"),
+        ("dfs-control", "dfs-core"),
+        ("dfs-control", "tonic"),
+        ("tonic", "tokio"),
+        ("dfs-net", "dfs-wire"),
+        ("dfs-net", "libp2p"),
+        ("libp2p", "libp2p-swarm"),
+        ("dfs-node", "dfs-store"),
+        ("dfs-node", "dfs-net"),
+        ("dfsd", "dfs-node"),
+        ("dfsctl", "dfs-control"),
+    ];
+
+    fn house_with(extra: &[(&str, &str)]) -> Vec<String> {
+        let members: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+        check(&Graph::by_hand(&members, &[HOUSE, extra].concat()))
+    }
+
+    #[test]
+    fn the_house_as_designed_passes() {
+        assert_eq!(house_with(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_edge_between_siblings_is_named() {
+        let findings = house_with(&[("dfs-transfer", "dfs-wire")]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("dfs-transfer -> dfs-wire is not allowed"));
+    }
+
+    #[test]
+    fn a_hidden_dependency_is_reported_with_its_chain() {
+        let findings = house_with(&[("dfs-core", "hasher"), ("hasher", "tokio")]);
+        let chains: Vec<&str> =
+            findings.iter().filter_map(|finding| finding.split(" (").next()).collect();
+        let expected =
+            ["dfs-core -> hasher -> tokio", "dfs-transfer -> dfs-core -> hasher -> tokio"];
+        assert_eq!(chains, expected);
+    }
+
+    #[test]
+    fn every_ban_can_fail() {
+        for ban in BANNED {
+            for package in ban.packages {
+                for target in ban.targets {
+                    let name = target.replace('*', "-kad");
+                    let findings = house_with(&[(package, "between"), ("between", &name)]);
+                    let chain = format!("{package} -> between -> {name}");
+                    assert!(findings.iter().any(|finding| finding.starts_with(&chain)), "{chain}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_package_without_a_place_is_reported() {
+        let findings = check(&Graph::by_hand(&["dfs-new"], &[]));
+        assert!(findings[0].contains("dfs-new has no place yet"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_star_matches_the_family_and_a_name_only_itself() {
+        let ban = Ban { packages: &[], targets: &["libp2p*", "tokio"], reason: "" };
+        assert!(ban.matches("libp2p") && ban.matches("libp2p-kad") && ban.matches("tokio"));
+        assert!(!ban.matches("tokio-stream"));
+    }
+}

@@ -1,0 +1,98 @@
+//! `cargo xtask`: the tasks of this repository.
+//!
+//! Owns the command line only; each task lives in its own module and each may
+//! be read alone. Nothing here is linked into the daemon or its client, and
+//! nothing here needs more than a Rust toolchain, so that it can look for what
+//! the rest of the build needs.
+
+#![allow(clippy::print_stdout, reason = "a task talks to the person who started it")]
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use lexopt::{Arg, Parser, ValueExt as _};
+
+mod check;
+mod daemon;
+mod demo;
+mod graph;
+mod layers;
+mod process;
+mod sample;
+mod setup;
+mod tidy;
+mod workspace;
+
+use workspace::Workspace;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  setup                     find what the build needs, install it or say how
+  test [-- FILTER...]       all checks and all tests; FILTER goes to the test runner
+  ci [--advisories]         the same under its other name; with the RustSec database
+  layers                    which crate may depend on which
+  tidy                      rules about the source text
+  demo [--size N] [FILE]    two daemons, add on one, get on the other, compare
+                            N is in bytes, or 64K, 100M, 2G (powers of 1024)
+
+Environment: CARGO_TARGET_DIR is honoured; KEEP_WORKDIR=1 keeps the demo's files.
+";
+
+fn main() -> ExitCode {
+    match dispatch(Parser::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(mut parser: Parser) -> Result<()> {
+    let command = match parser.next()? {
+        Some(Arg::Value(value)) => value.string()?,
+        Some(Arg::Long("help") | Arg::Short('h')) | None => {
+            print!("{HELP}");
+            return Ok(());
+        }
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    let workspace = || Workspace::locate().context("reading the workspace");
+    match command.as_str() {
+        "setup" => no_more(parser).and_then(|()| setup::run()),
+        "ci" | "test" => check::run(&workspace()?, &check_options(parser)?),
+        "layers" => no_more(parser).and_then(|()| layers::run(&workspace()?)),
+        "tidy" => no_more(parser).and_then(|()| tidy::run(&workspace()?)),
+        "demo" => demo::run(&workspace()?, &demo_options(parser)?),
+        unknown => bail!("no command `{unknown}`; `cargo xtask --help` lists them"),
+    }
+}
+
+fn no_more(mut parser: Parser) -> Result<()> {
+    parser.next()?.map_or(Ok(()), |arg| Err(arg.unexpected().into()))
+}
+
+fn check_options(mut parser: Parser) -> Result<check::Options> {
+    let mut options = check::Options::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("advisories") => options.advisories = true,
+            Arg::Value(filter) => options.filters.push(filter.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
+}
+
+fn demo_options(mut parser: Parser) -> Result<demo::Options> {
+    let mut options = demo::Options::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("size") => options.size = sample::parse_size(&parser.value()?.string()?)?,
+            Arg::Value(file) if options.file.is_none() => options.file = Some(file.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,132 @@
+//! The file that the demo moves: pseudo-random, so that no two chunks are
+//! alike and nothing compresses; and the comparison at the end.
+//!
+//! Everything is streamed: the demo of a large file needs no large memory.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Bytes read or written at a time.
+const BUFFER: usize = 1 << 20;
+
+/// A size in bytes as people write it: `1000`, `64K`, `100M`, `2G`, in powers
+/// of 1024.
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
+    let (digits, unit) = match text.chars().last() {
+        Some('K' | 'k') => (&text[..text.len() - 1], 1 << 10),
+        Some('M' | 'm') => (&text[..text.len() - 1], 1 << 20),
+        Some('G' | 'g') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    let count: u64 = digits.parse().with_context(|| format!("`{text}` is not a size"))?;
+    count.checked_mul(unit).with_context(|| format!("`{text}` is too large"))
+}
+
+/// Writes `size` bytes, the same for the same size.
+pub(crate) fn write(path: &Path, size: u64) -> Result<()> {
+    let create = || -> io::Result<()> {
+        let file = BufWriter::with_capacity(BUFFER, File::create(path)?);
+        fill(file, size)
+    };
+    create().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Fails unless both files hold the same bytes.
+pub(crate) fn compare(expected: &Path, actual: &Path) -> Result<()> {
+    let open = |path: &Path| -> Result<BufReader<File>> {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(BufReader::with_capacity(BUFFER, file))
+    };
+    match first_difference(open(expected)?, open(actual)?)? {
+        None => Ok(()),
+        Some(offset) => {
+            bail!("{} and {} differ at byte {offset}", expected.display(), actual.display())
+        }
+    }
+}
+
+/// Xorshift64 after Marsaglia, "Xorshift RNGs" (2003), with the shifts
+/// 13, 7, 17.
+fn fill(mut out: impl Write, size: u64) -> io::Result<()> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ size;
+    let mut left = size;
+    while left > 0 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let bytes = state.to_le_bytes();
+        let count = usize::try_from(left).unwrap_or(bytes.len()).min(bytes.len());
+        out.write_all(&bytes[..count])?;
+        left -= count as u64;
+    }
+    out.flush()
+}
+
+fn first_difference(mut a: impl Read, mut b: impl Read) -> Result<Option<u64>> {
+    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut offset = 0;
+    loop {
+        let (m, n) = (read_full(&mut a, &mut left)?, read_full(&mut b, &mut right)?);
+        let same = left[..m].iter().zip(&right[..n]).take_while(|(x, y)| x == y).count();
+        offset += same as u64;
+        if same < m.max(n) {
+            return Ok(Some(offset));
+        }
+        if m < BUFFER {
+            return Ok(None);
+        }
+    }
+}
+
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("reading"),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_powers_of_1024() {
+        assert_eq!(parse_size("0").expect("a size"), 0);
+        assert_eq!(parse_size("64K").expect("a size"), 65_536);
+        assert_eq!(parse_size("100M").expect("a size"), 104_857_600);
+        for wrong in ["", "M", "-1", "1T", "99999999999999999999", "17179869184G"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_sample_has_its_size_and_is_reproducible() {
+        for size in [0, 1, 8, 1001] {
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            fill(&mut first, size).expect("memory");
+            fill(&mut second, size).expect("memory");
+            assert_eq!(first.len() as u64, size);
+            assert_eq!(first, second);
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_found_past_a_buffer() {
+        let a = vec![7; BUFFER + 10];
+        let mut b = a.clone();
+        assert_eq!(first_difference(&a[..], &b[..]).expect("memory"), None);
+        b[BUFFER + 3] = 8;
+        assert_eq!(first_difference(&a[..], &b[..]).expect("memory"), Some(BUFFER as u64 + 3));
+        assert_eq!(first_difference(&a[..], &a[..5]).expect("memory"), Some(5));
+        assert_eq!(first_difference(&a[..5], &a[..]).expect("memory"), Some(5));
+    }
+}
