@@ -11,10 +11,10 @@ use fastcdc::v2020;
 
 use crate::profile::Profile;
 
-/// Tested before the average length is reached: 16 bits, one more than the
+/// Tested before the average length is reached: 21 bits, one more than the
 /// average asks for ("normalisation level 1" of the FastCDC paper, 2020).
 const MASK_BEFORE_AVERAGE: u64 = 0x0000_d917_6753_7000;
-/// Tested from the average length on: two bits fewer.
+/// Tested from the average length on: 19 bits.
 const MASK_AFTER_AVERAGE: u64 = 0x0000_d917_0753_7000;
 
 /// Length of the first chunk of `window`.

@@ -148,8 +148,10 @@ impl ManifestBuilder {
     /// been returned yet.
     ///
     /// # Errors
-    /// [`HeaderError`] if the leaves are not those of the profile or exceed the
-    /// limits of the format.
+    /// [`HeaderError`] if no content has this size and number of chunks, or if
+    /// it exceeds the limits of the format. Leaves that [`Chunker`] cut always
+    /// have lengths of the profile; those of others are checked page by page in
+    /// [`Page::verify`].
     pub fn finish(mut self) -> Result<(Manifest, Option<(Subtree, Page)>), HeaderError> {
         let last = self.take_page();
         let too_large = HeaderError::Size { size: u64::MAX };
