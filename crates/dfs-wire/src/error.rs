@@ -26,7 +26,7 @@ pub enum WireError {
 }
 
 impl WireError {
-    pub(crate) fn malformed(detail: impl ToString) -> Self {
+    pub(crate) fn malformed(detail: impl std::fmt::Display) -> Self {
         Self::Malformed { detail: detail.to_string() }
     }
 

@@ -1,0 +1,374 @@
+//! The whole machine against simulated peers, by seed: honest, slow, flaky,
+//! silent, busy and lying ones in any mixture. A failure prints its seed.
+
+#![allow(clippy::cast_possible_truncation, reason = "page indices of simulated files are small")]
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use dfs_core::{
+    ChunkHash, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PageProof, Profile, TreeHash,
+};
+use dfs_transfer::{Action, Config, Download, Event, Failure, Fault, Status, Wait};
+use proptest::prelude::*;
+
+/// How a simulated peer behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Honest { delay_ms: u64 },
+    Flaky,
+    Busy,
+    Silent,
+    Absent,
+    LiesAboutHeaders,
+    LiesAboutPages,
+    LiesAboutChunks,
+}
+
+/// A file of which only the tree exists.
+struct Content {
+    manifest: Manifest,
+    pages: Vec<Page>,
+}
+
+fn content(chunks: u32, distinct: u32) -> Content {
+    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    let mut pages = Vec::new();
+    for n in 0..chunks {
+        let hash = ChunkHash::of(&(n % distinct).to_le_bytes());
+        pages.extend(builder.push(Leaf { hash, len: 1 << 20 }).map(|(_, page)| page));
+    }
+    let (manifest, last) = builder.finish().expect("full chunks make a file");
+    pages.extend(last.map(|(_, page)| page));
+    Content { manifest, pages }
+}
+
+/// A small generator, so that a run depends on its seed alone.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// How a run ended, and what it took.
+#[derive(Debug)]
+struct Outcome {
+    end: Action<u32>,
+    elapsed: Duration,
+    fetched: HashMap<ChunkHash, u32>,
+    banned: HashSet<u32>,
+}
+
+struct World<'a> {
+    content: &'a Content,
+    natures: &'a [Nature],
+    dice: Dice,
+    now: Instant,
+    /// Answers under way: when, a number for the order, what.
+    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    events: HashMap<u64, Event<u32>>,
+    serial: u64,
+    stored: HashSet<ChunkHash>,
+    inflight: HashSet<ChunkHash>,
+    inflight_bytes: u64,
+    full_for: u32,
+    outcome: Outcome,
+}
+
+const MAX_INFLIGHT: u64 = 8 << 20;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl World<'_> {
+    fn later(&mut self, delay: Duration, event: Event<u32>) {
+        self.serial += 1;
+        self.queue.push(Reverse((self.now + delay, self.serial)));
+        self.events.insert(self.serial, event);
+    }
+
+    /// When and how a peer answers a request that an honest one would fulfil.
+    fn answer(&mut self, peer: u32) -> (Duration, Result<(), Fault>) {
+        let ms = Duration::from_millis;
+        match self.natures[peer as usize] {
+            Nature::Honest { delay_ms } => (ms(delay_ms), Ok(())),
+            Nature::Flaky if self.dice.roll(2) == 0 => (ms(5), Err(Fault::Unreachable)),
+            Nature::Busy if self.dice.roll(3) > 0 => (ms(3), Err(Fault::Busy { retry: ms(200) })),
+            Nature::Silent => (REQUEST_TIMEOUT, Err(Fault::TimedOut)),
+            Nature::Absent => (ms(30), Err(Fault::Unreachable)),
+            _ => (ms(10), Ok(())),
+        }
+    }
+
+    fn perform(&mut self, action: Action<u32>) {
+        match action {
+            Action::Discover => {
+                for peer in 0..self.natures.len() {
+                    let delay = Duration::from_millis(self.dice.roll(50));
+                    self.later(delay, Event::Provider(u32::try_from(peer).expect("few peers")));
+                }
+                self.later(Duration::from_millis(60), Event::DiscoveryEnded);
+            }
+            Action::FetchHeader { peer } => {
+                self.check_not_banned(peer);
+                let (delay, result) = self.answer(peer);
+                let lies = self.natures[peer as usize] == Nature::LiesAboutHeaders;
+                let header = if lies { other_header() } else { *self.content.manifest.header() };
+                self.later(delay, Event::Header { peer, result: result.map(|()| header) });
+            }
+            Action::FetchPage { peer, index } => {
+                self.check_not_banned(peer);
+                let (delay, result) = self.answer(peer);
+                let page = self.page(peer, index);
+                self.later(delay, Event::Page { peer, index, result: result.map(|()| page) });
+            }
+            Action::LoadPage { index, .. } => {
+                let page = self.content.pages.get(index as usize).cloned();
+                self.later(Duration::ZERO, Event::Loaded { index, page });
+            }
+            Action::Examine { index, page, .. } => {
+                let present =
+                    page.leaves().iter().map(|leaf| self.stored.contains(&leaf.hash)).collect();
+                self.later(Duration::from_millis(1), Event::Examined { index, present });
+            }
+            Action::FetchChunk { peer, page, leaf } => self.fetch_chunk(peer, page, leaf),
+            Action::Ban { peer } => assert!(self.outcome.banned.insert(peer), "banned twice"),
+            end @ (Action::Complete { .. } | Action::Fail(_)) => self.outcome.end = end,
+        }
+    }
+
+    fn fetch_chunk(&mut self, peer: u32, page: u64, leaf: Leaf) {
+        self.check_not_banned(peer);
+        assert!(!self.stored.contains(&leaf.hash), "asked for a chunk that is stored");
+        assert!(self.inflight.insert(leaf.hash), "asked twice for the same chunk");
+        self.inflight_bytes += u64::from(leaf.len);
+        assert!(self.inflight_bytes <= MAX_INFLIGHT, "too much in flight");
+        let (delay, mut result) = self.answer(peer);
+        if self.natures[peer as usize] == Nature::LiesAboutChunks {
+            result = result.and(Err(Fault::Lied));
+        }
+        let full = result.is_ok() && self.full_for > 0;
+        self.full_for -= u32::from(full);
+        let event = if full {
+            Event::StoreFull { peer, page, leaf }
+        } else {
+            Event::Chunk { peer, page, leaf, result }
+        };
+        self.later(delay, event);
+    }
+
+    fn page(&self, peer: u32, index: u64) -> (Page, PageProof) {
+        let page = self.content.pages[index as usize].clone();
+        let proof = self.content.manifest.prove_page(index).expect("a page of the file");
+        if self.natures[peer as usize] != Nature::LiesAboutPages {
+            return (page, proof);
+        }
+        let mut leaves = page.leaves().to_vec();
+        leaves[0].hash = ChunkHash::of(b"something else");
+        (Page::new(leaves).expect("as many leaves"), proof)
+    }
+
+    fn check_not_banned(&self, peer: u32) {
+        assert!(!self.outcome.banned.contains(&peer), "asked a banned peer");
+    }
+
+    /// What the owner of the machine does before it passes an event on.
+    fn settle(&mut self, event: &Event<u32>) {
+        if let Event::Chunk { leaf, .. } | Event::StoreFull { leaf, .. } = event {
+            self.inflight.remove(&leaf.hash);
+            self.inflight_bytes -= u64::from(leaf.len);
+        }
+        if let Event::Chunk { leaf, result: Ok(()), .. } = event {
+            self.stored.insert(leaf.hash);
+            *self.outcome.fetched.entry(leaf.hash).or_insert(0) += 1;
+        }
+    }
+}
+
+fn other_header() -> Header {
+    let root = dfs_core::Subtree { hash: TreeHash::from_bytes([9; 32]), len: 5 };
+    Header::new(Kind::File, Profile::Fixed, 1, root).expect("a header of some other file")
+}
+
+fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outcome {
+    let start = Instant::now();
+    let timeout = Duration::from_secs(300);
+    let mut config = Config::default();
+    config.timeout = timeout;
+    config.max_inflight = MAX_INFLIGHT;
+    let mut download = Download::new(content.manifest.cid(), config, start);
+    let mut world = World {
+        content,
+        natures,
+        dice: Dice(seed | 1),
+        now: start,
+        queue: BinaryHeap::new(),
+        events: HashMap::new(),
+        serial: 0,
+        stored: HashSet::new(),
+        inflight: HashSet::new(),
+        inflight_bytes: 0,
+        full_for,
+        outcome: Outcome {
+            end: Action::Discover,
+            elapsed: Duration::ZERO,
+            fetched: HashMap::new(),
+            banned: HashSet::new(),
+        },
+    };
+    let mut event = Event::Wake;
+    for _ in 0..2_000_000 {
+        world.settle(&event);
+        for action in download.handle(event, world.now) {
+            world.perform(action);
+        }
+        if download.status(world.now) == Status::Over {
+            world.outcome.elapsed = world.now - start;
+            return world.outcome;
+        }
+        // The sooner of the next answer and the time the machine asked for.
+        let wake = download.next_wake(world.now).expect("a running download has a next time");
+        event = match world.queue.peek() {
+            Some(&Reverse((at, serial))) if at <= wake => {
+                world.queue.pop();
+                world.now = world.now.max(at);
+                world.events.remove(&serial).expect("queued together")
+            }
+            _ => {
+                assert!(wake >= world.now || world.now - wake < timeout, "time runs backwards");
+                world.now = world.now.max(wake);
+                Event::Wake
+            }
+        };
+    }
+    panic!("no end after two million events, seed {seed}");
+}
+
+#[test]
+fn one_honest_peer_is_enough() {
+    let content = content(100, 100);
+    let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 0);
+    assert_eq!(outcome.end, Action::Complete { manifest: content.manifest });
+    assert!(outcome.elapsed < Duration::from_secs(2), "{:?}", outcome.elapsed);
+}
+
+#[test]
+fn equal_chunks_are_fetched_once() {
+    let content = content(5000, 1);
+    let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 0);
+    assert!(matches!(outcome.end, Action::Complete { .. }));
+    assert_eq!(outcome.fetched.values().sum::<u32>(), 1);
+}
+
+#[test]
+fn an_empty_file_needs_its_header_only() {
+    let content = content(0, 1);
+    let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 0);
+    assert_eq!(outcome.end, Action::Complete { manifest: content.manifest });
+}
+
+#[test]
+fn without_a_useful_peer_it_fails_in_time_and_says_so() {
+    let content = content(10, 10);
+    for natures in [&[][..], &[Nature::Silent], &[Nature::Absent, Nature::LiesAboutHeaders]] {
+        let outcome = run(&content, natures, 1, 0);
+        assert!(
+            matches!(outcome.end, Action::Fail(Failure::NoProvider { .. })),
+            "{:?}",
+            outcome.end
+        );
+        let over = outcome.elapsed.checked_sub(Duration::from_secs(300)).expect("not too early");
+        assert!(over < Duration::from_secs(20), "{over:?} late");
+    }
+}
+
+#[test]
+fn a_full_store_waits_with_its_reason_and_goes_on() {
+    let content = content(50, 50);
+    let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 40);
+    assert!(matches!(outcome.end, Action::Complete { .. }));
+
+    let start = Instant::now();
+    let mut download = Download::new(content.manifest.cid(), Config::default(), start);
+    let leaf = content.pages[0].leaves()[0];
+    download.handle(Event::Provider(0), start);
+    download.handle(Event::Header { peer: 0, result: Ok(*content.manifest.header()) }, start);
+    download.handle(Event::StoreFull { peer: 0_u32, page: 0, leaf }, start);
+    let status = download.status(start);
+    assert!(matches!(status, Status::Waiting { wait: Wait::StoreFull, next: Some(_) }));
+}
+
+#[test]
+fn a_resumed_download_whose_chunks_are_all_there_needs_nobody() {
+    let content = content(9000, 9000);
+    let roots = (0..).zip(content.manifest.page_roots().iter().copied()).collect();
+    let start = Instant::now();
+    let header = *content.manifest.header();
+    let mut download = Download::<u32>::resume(header, roots, Config::default(), start);
+    let mut pending = download.handle(Event::Wake, start);
+    while let Some(action) = pending.pop() {
+        let event = match action {
+            Action::LoadPage { index, .. } => {
+                Event::Loaded { index, page: Some(content.pages[index as usize].clone()) }
+            }
+            Action::Examine { index, page, .. } => {
+                Event::Examined { index, present: vec![true; page.leaves().len()] }
+            }
+            Action::Complete { manifest } => {
+                assert_eq!(manifest, content.manifest);
+                assert_eq!(download.bytes_done(), header.size());
+                return;
+            }
+            Action::Discover => continue,
+            other => panic!("{other:?} although everything is there"),
+        };
+        pending.extend(download.handle(event, start));
+    }
+    panic!("nothing left to do and not complete");
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    prop_oneof![
+        (1_u64..400).prop_map(|delay_ms| Nature::Honest { delay_ms }),
+        Just(Nature::Flaky),
+        Just(Nature::Busy),
+        Just(Nature::Silent),
+        Just(Nature::Absent),
+        Just(Nature::LiesAboutHeaders),
+        Just(Nature::LiesAboutPages),
+        Just(Nature::LiesAboutChunks),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// With one honest peer among any others, the download completes, every
+    /// chunk is stored exactly once, and only liars are banned.
+    #[test]
+    fn an_honest_peer_among_any_others_is_enough(
+        mut natures in prop::collection::vec(nature(), 0..6),
+        chunks in 1_u32..9000,
+        distinct in 1_u32..60,
+        full_for in 0_u32..3,
+        seed: u64,
+    ) {
+        natures.push(Nature::Honest { delay_ms: 20 });
+        let content = content(chunks, distinct);
+        let outcome = run(&content, &natures, seed, full_for);
+        prop_assert_eq!(&outcome.end, &Action::Complete { manifest: content.manifest });
+        prop_assert!(outcome.fetched.values().all(|&times| times == 1));
+        for peer in outcome.banned {
+            let nature = natures[peer as usize];
+            let liar = matches!(
+                nature,
+                Nature::LiesAboutHeaders | Nature::LiesAboutPages | Nature::LiesAboutChunks
+            );
+            prop_assert!(liar, "{:?} was banned", nature);
+        }
+    }
+}
