@@ -1,0 +1,84 @@
+//! What the network tells the node, unasked and when asked.
+
+use std::time::Duration;
+
+use dfs_wire::{chunk, metadata};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::command::RequestId;
+use crate::config::DhtMode;
+
+/// Something happened that the node may have to act upon.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NetEvent {
+    /// A peer asks for a header or a page; to be answered with
+    /// [`crate::NetHandle::respond_metadata`].
+    MetadataRequest {
+        /// Who asks.
+        peer: PeerId,
+        /// Names the request in the answer.
+        id: RequestId,
+        /// What it asks for.
+        request: metadata::Request,
+    },
+    /// A peer asks for a chunk; to be answered with
+    /// [`crate::NetHandle::respond_chunk`].
+    ChunkRequest {
+        /// Who asks.
+        peer: PeerId,
+        /// Names the request in the answer.
+        id: RequestId,
+        /// What it asks for.
+        request: chunk::Request,
+    },
+    /// The DHT has come to know its first node, so announcements that reached
+    /// nobody are worth repeating.
+    DhtJoined,
+}
+
+/// The network at a glance.
+#[derive(Debug, Clone)]
+pub struct NetStatus {
+    /// This node.
+    pub peer: PeerId,
+    /// Addresses listened on.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses under which others reach this node, as far as confirmed.
+    pub external: Vec<Multiaddr>,
+    /// Connected peers.
+    pub connected: usize,
+    /// Part taken in the DHT.
+    pub dht_mode: DhtMode,
+    /// Nodes in the routing table.
+    pub dht_peers: usize,
+}
+
+/// What is known of a peer, kept after it has gone until others push it out.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Who it is.
+    pub peer: PeerId,
+    /// What it calls itself. Its own words: escape before showing them.
+    pub agent: Option<String>,
+    /// Addresses it is or was reached under.
+    pub addresses: Vec<Multiaddr>,
+    /// Open connections that we dialled.
+    pub outbound: u32,
+    /// Open connections that it dialled.
+    pub inbound: u32,
+    /// Last measured round trip.
+    pub rtt: Option<Duration>,
+    /// Content and metadata bytes sent to it since this node started.
+    pub bytes_sent: u64,
+    /// Content and metadata bytes received from it since this node started.
+    pub bytes_received: u64,
+}
+
+impl PeerInfo {
+    /// Whether a connection is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inbound + self.outbound > 0
+    }
+}

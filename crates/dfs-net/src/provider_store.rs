@@ -1,0 +1,197 @@
+//! Provider records of the DHT: our own and those that others leave with us.
+//!
+//! The two have separate quotas, so strangers who announce a lot can fill
+//! their own share only and never keep this node from announcing. No single
+//! peer may take more than a fraction of the strangers' share.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Instant;
+
+use libp2p::PeerId;
+use libp2p::kad::store::{Error, RecordStore, Result};
+use libp2p::kad::{ProviderRecord, Record, RecordKey};
+
+use crate::address::MAX_ADDRESSES;
+
+/// Keys of strangers that are kept.
+const MAX_REMOTE_KEYS: usize = 65_536;
+/// Providers kept per key; a search is content with fewer.
+const MAX_PROVIDERS_PER_KEY: usize = 20;
+/// Records kept for one stranger.
+const MAX_PER_PROVIDER: usize = 8_192;
+
+/// The store that Kademlia works on.
+#[derive(Debug)]
+pub(crate) struct ProviderStore {
+    local_peer: PeerId,
+    local: HashMap<RecordKey, ProviderRecord>,
+    remote: HashMap<RecordKey, Vec<ProviderRecord>>,
+    /// How many records of each stranger are in `remote`.
+    per_provider: HashMap<PeerId, usize>,
+}
+
+impl ProviderStore {
+    pub(crate) fn new(local_peer: PeerId) -> Self {
+        Self {
+            local_peer,
+            local: HashMap::new(),
+            remote: HashMap::new(),
+            per_provider: HashMap::new(),
+        }
+    }
+
+    /// Drops records of others that have expired.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let per_provider = &mut self.per_provider;
+        self.remote.retain(|_, records| {
+            records.retain(|record| {
+                let keep = record.expires.is_none_or(|expires| expires > now);
+                if !keep {
+                    uncount(per_provider, &record.provider);
+                }
+                keep
+            });
+            !records.is_empty()
+        });
+    }
+
+    fn add_remote(&mut self, mut record: ProviderRecord) -> Result<()> {
+        record.addresses.truncate(MAX_ADDRESSES);
+        if !self.remote.contains_key(&record.key) && self.remote.len() >= MAX_REMOTE_KEYS {
+            return Err(Error::MaxProvidedKeys);
+        }
+        let count = self.per_provider.get(&record.provider).copied().unwrap_or(0);
+        let records = self.remote.entry(record.key.clone()).or_default();
+        if let Some(known) = records.iter_mut().find(|known| known.provider == record.provider) {
+            *known = record;
+            return Ok(());
+        }
+        if records.len() >= MAX_PROVIDERS_PER_KEY || count >= MAX_PER_PROVIDER {
+            if records.is_empty() {
+                self.remote.remove(&record.key);
+            }
+            return Err(Error::MaxProvidedKeys);
+        }
+        *self.per_provider.entry(record.provider).or_insert(0) += 1;
+        records.push(record);
+        Ok(())
+    }
+}
+
+fn uncount(per_provider: &mut HashMap<PeerId, usize>, provider: &PeerId) {
+    if let Some(count) = per_provider.get_mut(provider) {
+        *count -= 1;
+        if *count == 0 {
+            per_provider.remove(provider);
+        }
+    }
+}
+
+type ToCow = for<'a> fn(&'a ProviderRecord) -> Cow<'a, ProviderRecord>;
+
+impl RecordStore for ProviderStore {
+    type RecordsIter<'a> = std::iter::Empty<Cow<'a, Record>>;
+    type ProvidedIter<'a> =
+        std::iter::Map<std::collections::hash_map::Values<'a, RecordKey, ProviderRecord>, ToCow>;
+
+    fn get(&self, _: &RecordKey) -> Option<Cow<'_, Record>> {
+        None
+    }
+
+    /// Nobody may leave values here: DFS has no use for them.
+    fn put(&mut self, _: Record) -> Result<()> {
+        Err(Error::MaxRecords)
+    }
+
+    fn remove(&mut self, _: &RecordKey) {}
+
+    fn records(&self) -> Self::RecordsIter<'_> {
+        std::iter::empty()
+    }
+
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        if record.provider == self.local_peer {
+            self.local.insert(record.key.clone(), record);
+            return Ok(());
+        }
+        self.add_remote(record)
+    }
+
+    fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
+        let local = self.local.get(key).into_iter();
+        local.chain(self.remote.get(key).into_iter().flatten()).cloned().collect()
+    }
+
+    fn provided(&self) -> Self::ProvidedIter<'_> {
+        self.local.values().map(|record| Cow::Borrowed(record))
+    }
+
+    fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
+        if *provider == self.local_peer {
+            self.local.remove(key);
+            return;
+        }
+        if let Some(records) = self.remote.get_mut(key) {
+            let before = records.len();
+            records.retain(|record| record.provider != *provider);
+            if records.len() < before {
+                uncount(&mut self.per_provider, provider);
+            }
+            if records.is_empty() {
+                self.remote.remove(key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn record(key: u32, provider: PeerId) -> ProviderRecord {
+        ProviderRecord::new(RecordKey::new(&key.to_le_bytes()), provider, Vec::new())
+    }
+
+    #[test]
+    fn strangers_cannot_take_our_place() {
+        let (us, stranger) = (PeerId::random(), PeerId::random());
+        let mut store = ProviderStore::new(us);
+        let mut taken = 0;
+        while store.add_provider(record(taken, stranger)).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken as usize, MAX_PER_PROVIDER);
+        let ours = record(taken + 1, us);
+        store.add_provider(ours.clone()).expect("our own share is ours");
+        assert_eq!(store.providers(&ours.key), vec![ours]);
+        let other = record(taken + 2, PeerId::random());
+        store.add_provider(other).expect("one stranger does not shut out another");
+    }
+
+    #[test]
+    fn a_key_has_a_bounded_number_of_providers() {
+        let mut store = ProviderStore::new(PeerId::random());
+        let added = (0..100).filter(|_| store.add_provider(record(1, PeerId::random())).is_ok());
+        assert_eq!(added.count(), MAX_PROVIDERS_PER_KEY);
+    }
+
+    #[test]
+    fn expired_records_are_swept_and_their_quota_is_freed() {
+        let stranger = PeerId::random();
+        let mut store = ProviderStore::new(PeerId::random());
+        let now = Instant::now();
+        let mut short = record(1, stranger);
+        short.expires = Some(now + Duration::from_secs(1));
+        let mut long = record(2, stranger);
+        long.expires = Some(now + Duration::from_secs(100));
+        store.add_provider(short.clone()).expect("room");
+        store.add_provider(long.clone()).expect("room");
+        store.sweep(now + Duration::from_secs(2));
+        assert!(store.providers(&short.key).is_empty());
+        assert_eq!(store.providers(&long.key).len(), 1);
+        store.remove_provider(&long.key, &stranger);
+        assert!(store.per_provider.is_empty() && store.remote.is_empty());
+    }
+}
