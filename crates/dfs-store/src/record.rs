@@ -1,7 +1,8 @@
 //! The rows beside chunks and pages. Their encoding is a version byte followed
 //! by postcard, as `docs/format.md` specifies.
 
-use dfs_core::{Cid, Header, Manifest};
+use dfs_core::merkle::SUBTREE_LEN;
+use dfs_core::{Cid, Header, Manifest, Subtree};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -74,6 +75,8 @@ pub struct DownloadRecord {
     pub destinations: Vec<Destination>,
     /// The header, once a provider has sent it.
     pub header: Option<Header>,
+    /// Index and root of every page that has been verified and stored.
+    pub page_roots: Vec<(u64, Subtree)>,
     /// Content bytes that are durable.
     pub bytes_done: u64,
     /// Chunks that are durable.
@@ -98,6 +101,7 @@ struct DownloadRow {
     state: DownloadState,
     destinations: Vec<Destination>,
     header: Option<Vec<u8>>,
+    page_roots: Vec<(u64, Vec<u8>)>,
     bytes_done: u64,
     chunks_done: u64,
     bytes_fetched: u64,
@@ -157,6 +161,11 @@ impl Record for DownloadRecord {
             state: self.state.clone(),
             destinations: self.destinations.clone(),
             header: self.header.map(|header| header.encode().to_vec()),
+            page_roots: self
+                .page_roots
+                .iter()
+                .map(|(index, root)| (*index, root.encode().to_vec()))
+                .collect(),
             bytes_done: self.bytes_done,
             chunks_done: self.chunks_done,
             bytes_fetched: self.bytes_fetched,
@@ -171,11 +180,17 @@ impl Record for DownloadRecord {
             .map(|bytes| Header::decode(&bytes))
             .transpose()
             .map_err(|error| damaged(Self::FAMILY, format!("{cid}: {error}")))?;
+        let page_roots = row.page_roots.into_iter().map(|(index, root)| {
+            <[u8; SUBTREE_LEN]>::try_from(root)
+                .map(|root| (index, Subtree::decode(&root)))
+                .map_err(|_| damaged(Self::FAMILY, format!("{cid}: a page root of another length")))
+        });
         Ok(Self {
             started_ms: row.started_ms,
             state: row.state,
             destinations: row.destinations,
             header,
+            page_roots: page_roots.collect::<Result<_, _>>()?,
             bytes_done: row.bytes_done,
             chunks_done: row.chunks_done,
             bytes_fetched: row.bytes_fetched,

@@ -15,9 +15,6 @@ use crate::window::{Gain, Window};
 /// peer does not hold everything up.
 const HEADER_REQUESTS: usize = 3;
 
-/// Pause before a full store is tried again.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
-
 /// What may be chosen about a download.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -49,7 +46,7 @@ pub struct Download<P> {
     progress: Gain,
     /// When somebody last gave something useful, or the start.
     last_answer: Instant,
-    /// Set while the store has no room.
+    /// Set while the store has no room: when its owner tries again.
     store_retry: Option<Instant>,
     over: bool,
 }
@@ -103,11 +100,8 @@ impl<P: Peer> Download<P> {
     /// When [`Event::Wake`] is due if nothing else happens before.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.over {
+        if self.over || self.store_retry.is_some() {
             return None;
-        }
-        if self.store_retry.is_some() {
-            return self.store_retry;
         }
         let give_up = self.last_answer + self.config.timeout;
         let others = [self.discovery.next(), self.peers.next_ready(now)];
@@ -202,13 +196,10 @@ impl<P: Peer> Download<P> {
                 }
                 self.answered(peer, result, now, actions);
             }
-            Event::StoreFull { peer, page, leaf } => {
-                self.inflight = self.inflight.saturating_sub(leaf.len.into());
-                if let Some(window) = &mut self.window {
-                    window.return_chunk(page, leaf);
-                }
-                self.store_retry = Some(now + STORE_PAUSE);
-                self.answered(peer, Ok(()), now, actions);
+            Event::StoreFull { retry } => self.store_retry = Some(retry),
+            Event::StoreFree => {
+                self.store_retry = None;
+                self.last_answer = now;
             }
         }
     }
@@ -292,13 +283,9 @@ impl<P: Peer> Download<P> {
         if let Some(manifest) = self.completed() {
             return self.end(Action::Complete { manifest }, actions);
         }
-        if let Some(retry) = self.store_retry {
-            // Whoever waits for the user's disk waits without end.
-            self.last_answer = now;
-            if retry > now {
-                return;
-            }
-            self.store_retry = None;
+        // Whoever waits for the user's disk waits without end.
+        if self.store_retry.is_some() {
+            return;
         }
         if now >= self.last_answer + self.config.timeout {
             let (timeout, known) = (self.config.timeout, self.peers.known());

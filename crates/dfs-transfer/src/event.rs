@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dfs_core::{Header, Leaf, Manifest, Page, PageProof, Subtree};
 
@@ -80,15 +80,13 @@ pub enum Event<P> {
         /// `Ok` once the bytes are verified and in the store.
         result: Result<(), Fault>,
     },
-    /// The store had no room for a chunk that had been fetched and verified.
+    /// The store has no room. Nothing is asked for until [`Event::StoreFree`].
     StoreFull {
-        /// Who sent it.
-        peer: P,
-        /// Page that the chunk was asked for.
-        page: u64,
-        /// The chunk.
-        leaf: Leaf,
+        /// When the owner tries again.
+        retry: Instant,
     },
+    /// The store has room again.
+    StoreFree,
 }
 
 /// What is to be done.

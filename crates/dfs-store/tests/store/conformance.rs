@@ -44,6 +44,7 @@ fn download(sample: &Sample) -> DownloadRecord {
         state: DownloadState::Failed { cause: "no provider".to_owned(), code: 4 },
         destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true }],
         header: Some(*sample.manifest.header()),
+        page_roots: vec![(0, sample.page.0)],
         bytes_done: 1,
         chunks_done: 2,
         bytes_fetched: 3,

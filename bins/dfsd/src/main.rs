@@ -1,0 +1,85 @@
+//! The DFS daemon: arguments in, exit code out. Everything else is in
+//! `dfs_node::daemon`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use dfs_node::daemon::{self, DaemonConfig, DaemonError};
+use dfs_node::{DhtMode, Multiaddr, NodeConfig};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Keeps, serves and gets content-addressed files, peer to peer.
+#[derive(Parser)]
+#[command(name = "dfsd", version)]
+struct Args {
+    /// Address to listen on for other nodes; may be repeated
+    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/0.0.0.0/tcp/4001")]
+    listen_p2p: Vec<Multiaddr>,
+    /// Address of the control plane, for dfsctl
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    grpc_addr: SocketAddr,
+    /// Allow a control address other than loopback
+    #[arg(long)]
+    allow_remote_control: bool,
+    /// Directory of the database; created if absent
+    #[arg(long, value_name = "DIR", default_value = "./data/rocksdb")]
+    db_path: PathBuf,
+    /// Private key that makes this node the same one after a restart; created if absent
+    #[arg(long, value_name = "FILE", default_value = "./data/node_key.ed25519")]
+    key_file: PathBuf,
+    /// A node to know from the start, as /ip4/…/tcp/…/p2p/…; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<Multiaddr>,
+    /// Do not look for nodes in the local network
+    #[arg(long)]
+    no_mdns: bool,
+    /// Part to take in the DHT
+    #[arg(long, value_name = "MODE", default_value = "server")]
+    dht_mode: Mode,
+    /// Write addresses and process id there as JSON once everything is up
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Ask others and answer them
+    Server,
+    /// Only ask others
+    Client,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("DFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dfsd: {}", daemon::report(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), DaemonError> {
+    // Before anything is created: a refusal leaves nothing behind.
+    daemon::check_control_address(args.grpc_addr, args.allow_remote_control)?;
+    let keypair = daemon::load_identity(&args.key_file)?;
+    let mut node = NodeConfig::new(keypair, args.db_path);
+    node.net.listen = args.listen_p2p;
+    node.net.bootstrap = args.bootstrap;
+    node.net.mdns = !args.no_mdns;
+    node.net.dht_mode = match args.dht_mode {
+        Mode::Server => DhtMode::Server,
+        Mode::Client => DhtMode::Client,
+    };
+    let (grpc_addr, ready_file) = (args.grpc_addr, args.ready_file);
+    let allow_remote_control = args.allow_remote_control;
+    daemon::run(DaemonConfig { node, grpc_addr, allow_remote_control, ready_file }).await
+}

@@ -1,0 +1,50 @@
+//! What the owner of a node chooses.
+
+use std::path::PathBuf;
+
+use dfs_net::{Keypair, NetConfig};
+use dfs_store::RocksOptions;
+
+/// Where a node keeps what it has.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum StoreConfig {
+    /// In a RocksDB directory.
+    Rocks {
+        /// The directory.
+        path: PathBuf,
+        /// Settings of the database.
+        options: RocksOptions,
+    },
+    /// In memory, for tests and for nodes that only pass things on.
+    Memory,
+}
+
+/// Settings of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// Settings of the network, the identity among them.
+    pub net: NetConfig,
+    /// Where it keeps what it has.
+    pub store: StoreConfig,
+}
+
+impl NodeConfig {
+    /// A node with this key whose database is in `db_path`.
+    #[must_use]
+    pub fn new(keypair: Keypair, db_path: PathBuf) -> Self {
+        let store = StoreConfig::Rocks { path: db_path, options: RocksOptions::default() };
+        Self { net: NetConfig::new(keypair), store }
+    }
+
+    /// A node with a new key that keeps everything in memory, does not look
+    /// for nodes in the local network and listens on a free port of loopback.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let mut net = NetConfig::new(Keypair::generate_ed25519());
+        net.mdns = false;
+        net.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a valid address")];
+        Self { net, store: StoreConfig::Memory }
+    }
+}

@@ -1,0 +1,227 @@
+//! What `dfsd` runs: a node, its control plane, and an orderly end.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dfs_net::identity;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::config::NodeConfig;
+use crate::error::NodeError;
+use crate::rpc::ControlService;
+use crate::runtime::NodeRuntime;
+
+/// Time that an orderly end may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Settings of a daemon.
+#[derive(Debug, Clone)]
+pub struct DaemonConfig {
+    /// Changes the node's settings once its key is known.
+    pub node: NodeConfig,
+    /// Where the control plane listens.
+    pub grpc_addr: SocketAddr,
+    /// Whether that may be another address than loopback.
+    pub allow_remote_control: bool,
+    /// Written when everything is up, removed at the end.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why a daemon cannot start or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The control address is not loopback.
+    #[error(
+        "--grpc-addr {addr} is not a loopback address, and whoever reaches it controls this node; use 127.0.0.1, or read about --allow-remote-control"
+    )]
+    NotLoopback {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The control address is not loopback, and nothing protects it yet.
+    #[error(
+        "--grpc-addr {addr}: this release cannot protect a control plane beyond loopback, so --allow-remote-control is refused; use 127.0.0.1 and a tunnel such as ssh -L"
+    )]
+    Unprotected {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The control address cannot be listened on.
+    #[error("cannot listen on {addr} for control{}", in_use(source))]
+    Control {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The control plane broke.
+    #[error("the control plane broke")]
+    Serve(#[from] tonic::transport::Error),
+    /// The ready file cannot be written.
+    #[error("cannot write the ready file {}", path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals {
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+fn in_use(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; another daemon may be running, choose another port with --grpc-addr"
+    } else {
+        ""
+    }
+}
+
+/// Reads the key file, or creates it.
+///
+/// # Errors
+/// [`DaemonError::Node`] if others can read it or it is not a key.
+pub fn load_identity(path: &Path) -> Result<dfs_net::Keypair, DaemonError> {
+    identity::load_or_create(path).map_err(|error| NodeError::from(error).into())
+}
+
+/// Refuses a control address that nobody should have.
+///
+/// # Errors
+/// [`DaemonError::NotLoopback`] or [`DaemonError::Unprotected`].
+pub fn check_control_address(addr: SocketAddr, allow_remote: bool) -> Result<(), DaemonError> {
+    match (addr.ip().is_loopback(), allow_remote) {
+        (true, _) => Ok(()),
+        (false, false) => Err(DaemonError::NotLoopback { addr }),
+        (false, true) => Err(DaemonError::Unprotected { addr }),
+    }
+}
+
+/// Runs a daemon until SIGINT or SIGTERM.
+///
+/// # Errors
+/// [`DaemonError`] if it cannot start or its control plane breaks.
+pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
+    check_control_address(config.grpc_addr, config.allow_remote_control)?;
+    let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
+    let control = |source| DaemonError::Control { addr: config.grpc_addr, source };
+    let listener = TcpListener::bind(config.grpc_addr).await.map_err(control)?;
+    let grpc_addr = listener.local_addr().map_err(control)?;
+    let node = NodeRuntime::start(config.node).await?;
+
+    let stop = CancellationToken::new();
+    let service = ControlService::new(node.client().clone()).into_server();
+    let server = Server::builder().add_service(service).serve_with_incoming_shutdown(
+        TcpListenerStream::new(listener),
+        stop.clone().cancelled_owned(),
+    );
+    let mut server = tokio::spawn(server);
+    let ready = Ready::write(config.ready_file, grpc_addr, &node).await?;
+    tracing::info!(%grpc_addr, "ready");
+
+    tokio::select! {
+        name = signals.recv() => tracing::info!(signal = name, "stopping"),
+        ended = &mut server => {
+            tracing::error!("the control plane has ended by itself");
+            node.shutdown().await;
+            return Ok(ended.unwrap_or(Ok(()))?);
+        }
+    }
+    drop(ready);
+    let orderly = async {
+        stop.cancel();
+        // Downloads save their progress and end the streams that show them,
+        // which lets the control plane end; then the network and the store.
+        node.shutdown().await;
+        let _ = timeout(Duration::from_secs(1), server).await;
+    };
+    tokio::select! {
+        ended = timeout(GRACE, orderly) => if ended.is_err() {
+            tracing::warn!("stopping took too long; what was acknowledged is safe");
+        },
+        name = signals.recv() => tracing::warn!(signal = name, "stopping at once"),
+    }
+    Ok(())
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// The ready file, while the daemon is.
+struct Ready {
+    path: Option<PathBuf>,
+}
+
+impl Ready {
+    /// Writes who and where the node is, so that the file appears whole.
+    async fn write(
+        path: Option<PathBuf>,
+        grpc_addr: SocketAddr,
+        node: &NodeRuntime,
+    ) -> Result<Self, DaemonError> {
+        let Some(path) = path else { return Ok(Self { path }) };
+        let status = node.client().status().await?.net;
+        let listen: Vec<String> =
+            status.listen.iter().map(|addr| format!("{addr}/p2p/{}", status.peer)).collect();
+        let text = serde_json::json!({
+            "peer_id": status.peer.to_string(),
+            "grpc_addr": grpc_addr.to_string(),
+            "listen": listen,
+            "pid": std::process::id(),
+        });
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(".new");
+        fs::write(&temporary, format!("{text:#}\n"))
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|source| DaemonError::ReadyFile { path: path.clone(), source })?;
+        Ok(Self { path: Some(path) })
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // A file that is gone already is as it should be.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// An error and everything behind it in one line, for a terminal.
+#[must_use]
+pub fn report(error: &DaemonError) -> String {
+    crate::error::report(error)
+}

@@ -1,0 +1,578 @@
+//! One download: a task that carries out what the state machine says.
+//!
+//! Everything the job waits for is a future in one set or a branch of one
+//! `select`, so cancelling is leaving the loop: requests, searches and pauses
+//! are dropped where they stand. Only writing out runs on a blocking thread,
+//! and that looks at a flag before every chunk.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dfs_control::Failure;
+use dfs_core::{ChunkHash, Cid, Leaf, Manifest};
+use dfs_net::{FetchError, NetHandle, PeerId};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Item, Row, StoreError};
+use dfs_transfer::{Action, Config, Download, Event, Fault};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::intake::{Intake, Write};
+use super::rate::Rate;
+use super::status::{DownloadStatus, Phase};
+use crate::clock::now_ms;
+use crate::disk::{Disk, blocking};
+use crate::error::{NodeError, report};
+use crate::output;
+
+/// Pause before a full disk is tried again.
+const SPACE_PAUSE: Duration = Duration::from_secs(5);
+/// Pause between two looks at rate and progress.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// What a running job is told.
+pub(super) enum JobCommand {
+    /// The content is also wanted there.
+    Join { destination: Option<Destination>, respond_to: oneshot::Sender<()> },
+    /// The user has had enough.
+    Cancel { respond_to: oneshot::Sender<()> },
+}
+
+/// What has ended.
+enum JobEvent {
+    Machine(Event<PeerId>),
+    Fetched { peer: PeerId, page: u64, leaf: Leaf, result: Result<Bytes, Fault> },
+    Written { failed: Option<(Write, StoreError)> },
+    StoreFailed(StoreError),
+}
+
+/// How a job ends before its content is complete or written out.
+enum Stop {
+    Cancelled,
+    /// The node is shutting down; the job goes on after the restart.
+    Paused,
+    Failed(String, Failure),
+}
+
+type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
+
+/// State of one job.
+pub(super) struct Job {
+    cid: Cid,
+    record: DownloadRecord,
+    disk: Disk,
+    net: NetHandle,
+    commands: mpsc::Receiver<JobCommand>,
+    publish: watch::Sender<DownloadStatus>,
+    stop: CancellationToken,
+    machine: Download<PeerId>,
+    running: FuturesUnordered<JobFuture>,
+    discovery: Option<mpsc::Receiver<PeerId>>,
+    intake: Intake,
+    rate: Rate,
+    /// Set once every chunk is in the store or on its way there.
+    complete: Option<Manifest>,
+    /// Set while the store has no room.
+    store_retry: Option<Instant>,
+}
+
+impl Job {
+    pub(super) fn new(
+        cid: Cid,
+        record: DownloadRecord,
+        disk: Disk,
+        net: NetHandle,
+        commands: mpsc::Receiver<JobCommand>,
+        publish: watch::Sender<DownloadStatus>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        let mut config = Config::default();
+        config.timeout = Duration::from_secs(record.timeout_s);
+        let machine = match record.header.filter(|header| header.cid() == cid) {
+            Some(header) => {
+                let roots = record.page_roots.iter().copied().collect();
+                Download::resume(header, roots, config, now)
+            }
+            None => Download::new(cid, config, now),
+        };
+        Self {
+            cid,
+            record,
+            disk,
+            net,
+            commands,
+            publish,
+            stop,
+            machine,
+            running: FuturesUnordered::new(),
+            discovery: None,
+            intake: Intake::default(),
+            rate: Rate::default(),
+            complete: None,
+            store_retry: None,
+        }
+    }
+
+    /// Runs the job to its end and says so in record and status.
+    pub(super) async fn run(mut self) {
+        let ended = match self.obtain().await {
+            Ok(manifest) => self.write_out(&manifest).await,
+            Err(stop) => Err(stop),
+        };
+        let (phase, reason, failure) = match ended {
+            Ok(()) => {
+                self.record.state = DownloadState::Done;
+                (Phase::Done, None, None)
+            }
+            Err(Stop::Cancelled) => {
+                self.record.state = DownloadState::Cancelled;
+                (Phase::Cancelled, None, Some(Failure::Cancelled))
+            }
+            Err(Stop::Failed(cause, failure)) => {
+                tracing::warn!(cid = %self.cid, %cause, "a download has failed");
+                self.record.state =
+                    DownloadState::Failed { cause: cause.clone(), code: failure.exit_code() };
+                (Phase::Failed, Some(cause), Some(failure))
+            }
+            Err(Stop::Paused) => {
+                let reason = "the node is shutting down; it goes on after the restart";
+                (Phase::Waiting, Some(reason.to_owned()), Some(Failure::Unreachable))
+            }
+        };
+        // Chunks still in memory and the state go to disk together.
+        if let Err(error) = self.save_rest().await {
+            tracing::error!(cid = %self.cid, %error, "the end of a download was not recorded");
+        }
+        self.publish.send_modify(|status| {
+            (status.phase, status.reason, status.failure) = (phase, reason, failure);
+            (status.rate, status.next_try) = (0, None);
+        });
+    }
+
+    /// Gets the content into the store, if it is not there.
+    async fn obtain(&mut self) -> Result<Manifest, Stop> {
+        let cid = self.cid;
+        let held = self.disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
+        if let Some(item) = held {
+            let header = item.manifest.header();
+            self.record.header = Some(*header);
+            self.record.bytes_done = header.size();
+            self.record.chunks_done = header.chunk_count();
+            self.record.page_roots.clear();
+            return Ok(item.manifest);
+        }
+        self.feed(Event::Wake)?;
+        loop {
+            self.start_write();
+            self.publish_progress();
+            if let Some(manifest) = self.complete.take_if(|_| !self.intake.is_writing()) {
+                self.hold(&manifest).await?;
+                return Ok(manifest);
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stop::Paused),
+                Some(command) = self.commands.recv() => self.on_command(command)?,
+                Some(event) = self.running.next() => self.on_event(event)?,
+                found = next_found(&mut self.discovery) => self.feed(match found {
+                    Some(peer) => Event::Provider(peer),
+                    None => Event::DiscoveryEnded,
+                })?,
+                () = sleep_until(wake.into()) => {
+                    if self.store_retry.is_none() {
+                        self.feed(Event::Wake)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let times = [self.machine.next_wake(now), self.intake.due(), self.store_retry];
+        let pulse = now + PULSE;
+        // Between two events the rate has to fall.
+        times.into_iter().flatten().fold(pulse, Instant::min).max(now)
+    }
+
+    fn on_command(&mut self, command: JobCommand) -> Result<(), Stop> {
+        match command {
+            JobCommand::Join { destination, respond_to } => {
+                if let Some(destination) = destination
+                    && !self.record.destinations.contains(&destination)
+                {
+                    self.record.destinations.push(destination);
+                }
+                let _ = respond_to.send(());
+                Ok(())
+            }
+            JobCommand::Cancel { respond_to } => {
+                let _ = respond_to.send(());
+                Err(Stop::Cancelled)
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
+        match event {
+            JobEvent::Machine(event) => self.feed(event),
+            JobEvent::Fetched { peer, page, leaf, result } => {
+                let result = result.map(|bytes| {
+                    self.rate.add(bytes.len() as u64, Instant::now());
+                    self.record.bytes_fetched += bytes.len() as u64;
+                    self.intake.push(leaf.hash, bytes, Instant::now());
+                });
+                self.feed(Event::Chunk { peer, page, leaf, result })
+            }
+            JobEvent::Written { failed: None } => {
+                self.intake.written(None, Instant::now());
+                if self.store_retry.take().is_some() { self.feed(Event::StoreFree) } else { Ok(()) }
+            }
+            JobEvent::Written { failed: Some((write, error)) } => {
+                self.intake.written(Some(write), Instant::now());
+                if !matches!(error, StoreError::NoSpace { .. }) {
+                    return Err(failed(error));
+                }
+                let retry = Instant::now() + SPACE_PAUSE;
+                self.store_retry = Some(retry);
+                self.feed(Event::StoreFull { retry })
+            }
+            JobEvent::StoreFailed(error) => Err(failed(error)),
+        }
+    }
+
+    /// Tells the machine what has happened and does what it says.
+    fn feed(&mut self, event: Event<PeerId>) -> Result<(), Stop> {
+        for action in self.machine.handle(event, Instant::now()) {
+            match action {
+                Action::Complete { manifest } => self.complete = Some(manifest),
+                Action::Fail(failure) => {
+                    let kind = match failure {
+                        dfs_transfer::Failure::NoProvider { .. } => Failure::NoProvider,
+                        _ => Failure::Usage,
+                    };
+                    return Err(Stop::Failed(failure.to_string(), kind));
+                }
+                Action::Discover => self.discover(),
+                other => self.start(other),
+            }
+        }
+        Ok(())
+    }
+
+    fn discover(&mut self) {
+        let (net, cid) = (self.net.clone(), self.cid);
+        let (found, receiver) = mpsc::channel(16);
+        self.discovery = Some(receiver);
+        tokio::spawn(async move {
+            let Ok(mut providers) = net.find_providers(cid).await else { return };
+            while let Some(peer) = providers.recv().await {
+                if found.send(peer).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn start(&mut self, action: Action<PeerId>) {
+        let (cid, net, disk) = (self.cid, self.net.clone(), self.disk.clone());
+        let future: JobFuture = match action {
+            Action::FetchHeader { peer } => Box::pin(async move {
+                let result = net.fetch_header(peer, cid).await.map_err(fault);
+                JobEvent::Machine(Event::Header { peer, result })
+            }),
+            Action::FetchPage { peer, index } => Box::pin(async move {
+                let result = net.fetch_page(peer, cid, index).await.map_err(fault);
+                JobEvent::Machine(Event::Page { peer, index, result })
+            }),
+            Action::FetchChunk { peer, page, leaf } => Box::pin(async move {
+                let result = match net.fetch_chunk(peer, leaf.hash).await {
+                    Ok(bytes) => verify(bytes, leaf).await,
+                    Err(error) => Err(fault(error)),
+                };
+                JobEvent::Fetched { peer, page, leaf, result }
+            }),
+            Action::LoadPage { index, root } => Box::pin(async move {
+                match disk.run(move |store| store.page(&root)).await {
+                    Ok(page) => JobEvent::Machine(Event::Loaded { index, page }),
+                    Err(error) => JobEvent::StoreFailed(error),
+                }
+            }),
+            Action::Examine { index, root, page } => {
+                if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
+                    self.record.page_roots.push((index, root));
+                }
+                self.record.header = self.machine.header().copied();
+                let held: Vec<bool> =
+                    page.leaves().iter().map(|leaf| self.intake.contains(&leaf.hash)).collect();
+                Box::pin(async move {
+                    let examined = disk.run(move |store| {
+                        let mut present = held;
+                        for (present, leaf) in present.iter_mut().zip(page.leaves()) {
+                            *present = *present || store.has_chunk(&leaf.hash)?;
+                        }
+                        if store.page(&root)?.is_none() {
+                            store.commit(Batch::default().with(Row::Page(root, page)))?;
+                        }
+                        Ok(present)
+                    });
+                    match examined.await {
+                        Ok(present) => JobEvent::Machine(Event::Examined { index, present }),
+                        Err(error) => JobEvent::StoreFailed(error),
+                    }
+                })
+            }
+            Action::Ban { peer } => Box::pin(async move {
+                // The error means that the network has ended.
+                let _ = net.ban(peer).await;
+                JobEvent::Machine(Event::Wake)
+            }),
+            _ => return,
+        };
+        self.running.push(future);
+    }
+
+    /// Starts the next write of verified chunks, if one is due.
+    fn start_write(&mut self) {
+        let now = Instant::now();
+        if self.store_retry.is_some_and(|retry| retry > now) {
+            return;
+        }
+        let mut intake = std::mem::take(&mut self.intake);
+        let write = intake.next_write(now, || self.snapshot());
+        self.intake = intake;
+        if let Some(write) = write {
+            let (disk, cid) = (self.disk.clone(), self.cid);
+            self.running.push(Box::pin(async move {
+                let store = Arc::clone(disk.store());
+                let result = blocking(move || write.perform(&*store, cid, Batch::default())).await;
+                JobEvent::Written { failed: result.err() }
+            }));
+        }
+    }
+
+    /// The record as it is once everything gathered so far is durable.
+    fn snapshot(&self) -> DownloadRecord {
+        let mut record = self.record.clone();
+        if self.machine.chunks_done() > 0 {
+            record.bytes_done = self.machine.bytes_done();
+            record.chunks_done = self.machine.chunks_done();
+        }
+        record.header = self.machine.header().copied().or(record.header);
+        record
+    }
+
+    /// Everything is here: from now on the content is held.
+    async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
+        let name = self.record.destinations.first().and_then(|destination| {
+            let path = path_of(destination);
+            path.file_name().map(|name| name.to_string_lossy().into_owned())
+        });
+        self.record = self.snapshot();
+        self.record.page_roots.clear();
+        let item = Item { manifest: manifest.clone(), name, added_ms: now_ms(), public: false };
+        let (disk, cid) = (self.disk.clone(), self.cid);
+        loop {
+            let write = self.intake.take_rest(self.record.clone());
+            let rows = Batch::default().with(Row::Item(Box::new(item.clone())));
+            let store = Arc::clone(disk.store());
+            let written = blocking(move || write.perform(&*store, cid, rows)).await;
+            match written {
+                Ok(()) => {
+                    self.intake.written(None, Instant::now());
+                    return Ok(());
+                }
+                Err((write, error @ StoreError::NoSpace { .. })) => {
+                    self.intake.written(Some(write), Instant::now());
+                    self.wait(report(&error)).await?;
+                }
+                Err((_, error)) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Writes the content to every destination, those that join meanwhile
+    /// included. One that cannot be written does not keep the others from it.
+    async fn write_out(&mut self, manifest: &Manifest) -> Result<(), Stop> {
+        let mut first_failure = None;
+        let mut next = 0;
+        while let Some(destination) = self.record.destinations.get(next).cloned() {
+            match self.assemble(manifest, &destination).await {
+                Ok(()) => {}
+                Err(Stop::Failed(cause, kind)) => {
+                    first_failure.get_or_insert(Stop::Failed(cause, kind));
+                }
+                Err(stop) => return Err(stop),
+            }
+            next += 1;
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    async fn assemble(
+        &mut self,
+        manifest: &Manifest,
+        destination: &Destination,
+    ) -> Result<(), Stop> {
+        loop {
+            self.publish_assembling(manifest, 0);
+            let flag = Arc::new(AtomicBool::new(true));
+            let written = Arc::new(AtomicU64::new(0));
+            let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
+            let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
+            let (path, force) = (path_of(destination), destination.force);
+            let work = blocking(move || {
+                output::assemble(&*store, &manifest_, &path, force, |bytes| {
+                    count.store(bytes, Ordering::Relaxed);
+                    go_on.load(Ordering::Relaxed)
+                })
+            });
+            tokio::pin!(work);
+            let result = loop {
+                tokio::select! {
+                    result = &mut work => break result,
+                    command = self.commands.recv() => {
+                        if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
+                            flag.store(false, Ordering::Relaxed);
+                            work.await.ok();
+                            return Err(stop);
+                        }
+                    }
+                    () = self.stop.cancelled() => {
+                        flag.store(false, Ordering::Relaxed);
+                        work.await.ok();
+                        return Err(Stop::Paused);
+                    }
+                    () = tokio::time::sleep(PULSE) => {
+                        self.publish_assembling(manifest, written.load(Ordering::Relaxed));
+                    }
+                }
+            };
+            match result {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == Failure::NoSpace => self.wait(error.report()).await?,
+                Err(error) => return Err(stopped(&error)),
+            }
+        }
+    }
+
+    /// Waits for the user to make room, with the reason shown.
+    async fn wait(&mut self, reason: String) -> Result<(), Stop> {
+        self.publish.send_modify(|status| status.set_waiting(reason, SPACE_PAUSE));
+        let end = Instant::now() + SPACE_PAUSE;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Stop::Paused),
+                Some(command) = self.commands.recv() => self.on_command(command)?,
+                () = sleep_until(end.into()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Saves chunks in memory and the record, at the end of the job.
+    async fn save_rest(&mut self) -> Result<(), StoreError> {
+        // A write under way holds chunks too; its outcome is waited for, a
+        // little, because shutting down is bounded.
+        while self.intake.is_writing() {
+            match timeout(Duration::from_secs(3), self.running.next()).await {
+                Ok(Some(JobEvent::Written { failed })) => {
+                    self.intake.written(failed.map(|(write, _)| write), Instant::now());
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let record = if self.record.state == DownloadState::Done {
+            self.record.clone()
+        } else {
+            self.snapshot()
+        };
+        let write = self.intake.take_rest(record);
+        let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
+        let result = blocking(move || write.perform(&*store, cid, Batch::default())).await;
+        result.map_err(|(_, error)| error)
+    }
+
+    fn publish_progress(&mut self) {
+        let now = Instant::now();
+        let rate = self.rate.per_second(now);
+        let machine = &self.machine;
+        let record = &self.record;
+        self.publish.send_modify(|status| {
+            status.set_machine(machine.status(now));
+            status.size = machine.header().map(|header| header.size());
+            status.chunks = machine.header().map(|header| header.chunk_count());
+            status.bytes_done = machine.bytes_done();
+            status.chunks_done = machine.chunks_done();
+            status.bytes_fetched = record.bytes_fetched;
+            status.providers = machine.providers();
+            status.rate = rate;
+        });
+    }
+
+    fn publish_assembling(&self, manifest: &Manifest, written: u64) {
+        let header = *manifest.header();
+        let fetched = self.record.bytes_fetched;
+        self.publish.send_modify(|status| {
+            (status.phase, status.reason, status.next_try) = (Phase::Assembling, None, None);
+            status.size = Some(header.size());
+            status.chunks = Some(header.chunk_count());
+            status.chunks_done = header.chunk_count();
+            status.bytes_done = written;
+            status.bytes_fetched = fetched;
+            status.rate = 0;
+        });
+    }
+}
+
+/// The next provider found; `None` once at the end of a search.
+async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<PeerId> {
+    let Some(receiver) = discovery else { return std::future::pending().await };
+    let found = receiver.recv().await;
+    if found.is_none() {
+        *discovery = None;
+    }
+    found
+}
+
+/// Hashes a chunk on a blocking thread.
+async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
+    blocking(move || {
+        let is_it = bytes.len() as u64 == u64::from(leaf.len) && ChunkHash::of(&bytes) == leaf.hash;
+        if is_it { Ok(bytes) } else { Err(Fault::Lied) }
+    })
+    .await
+}
+
+fn fault(error: FetchError) -> Fault {
+    match error {
+        FetchError::NotFound => Fault::NotFound,
+        FetchError::Busy { retry } => Fault::Busy { retry },
+        FetchError::TimedOut => Fault::TimedOut,
+        FetchError::Protocol { .. } => Fault::Lied,
+        _ => Fault::Unreachable,
+    }
+}
+
+fn failed(error: StoreError) -> Stop {
+    stopped(&NodeError::from(error))
+}
+
+fn stopped(error: &NodeError) -> Stop {
+    Stop::Failed(error.report(), error.kind())
+}
+
+fn path_of(destination: &Destination) -> PathBuf {
+    PathBuf::from(OsString::from_vec(destination.path.clone()))
+}

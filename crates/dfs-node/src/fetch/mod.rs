@@ -1,0 +1,232 @@
+//! Downloads: background jobs that outlive whoever asked for them.
+//!
+//! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
+//! them, a task that carries out what the state machine of `dfs-transfer`
+//! says; [`intake`] gathers verified chunks on their way into the store.
+
+mod intake;
+mod job;
+mod rate;
+mod status;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dfs_core::Cid;
+use dfs_net::NetHandle;
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::now_ms;
+use crate::disk::{Disk, for_each};
+use crate::error::NodeError;
+use crate::output;
+use job::{Job, JobCommand};
+
+pub use status::{DownloadStatus, Phase};
+
+/// Time without a verified byte after which a download fails, if the user
+/// names none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How content is got.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct GetOptions {
+    /// Absolute path to write it to; `None` only to hold it.
+    pub path: Option<PathBuf>,
+    /// Whether an existing file may be replaced.
+    pub force: bool,
+    /// Time without a verified byte after which it fails.
+    pub timeout: Option<Duration>,
+}
+
+/// Every download of a node.
+#[derive(Clone)]
+pub(crate) struct Downloads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    disk: Disk,
+    net: NetHandle,
+    jobs: Mutex<HashMap<Cid, JobHandle>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A running job as seen from outside.
+#[derive(Clone)]
+struct JobHandle {
+    commands: mpsc::Sender<JobCommand>,
+    status: watch::Receiver<DownloadStatus>,
+}
+
+impl Downloads {
+    pub(crate) fn new(disk: Disk, net: NetHandle) -> Self {
+        let shared = Shared {
+            disk,
+            net,
+            jobs: Mutex::new(HashMap::new()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Goes on with everything that was under way when the node last stopped.
+    pub(crate) async fn resume(&self) -> Result<(), NodeError> {
+        let store = self.shared.disk.clone();
+        let active = crate::disk::blocking(move || {
+            let mut active = Vec::new();
+            let rows = |after: Option<&Cid>, limit| store.store().downloads(after, limit);
+            for_each(rows, |cid, record: DownloadRecord| {
+                if record.state == DownloadState::Active {
+                    active.push((cid, record));
+                }
+                Ok(())
+            })
+            .map(|()| active)
+        })
+        .await?;
+        for (cid, record) in active {
+            tracing::info!(%cid, done = record.bytes_done, "resuming a download");
+            self.spawn(cid, record);
+        }
+        Ok(())
+    }
+
+    /// Starts a download or joins the running one of the same content.
+    pub(crate) async fn get(
+        &self,
+        cid: Cid,
+        options: GetOptions,
+    ) -> Result<watch::Receiver<DownloadStatus>, NodeError> {
+        let destination = match options.path {
+            Some(path) => Some(self.destination(path, options.force).await?),
+            None => None,
+        };
+        loop {
+            if self.shared.stop.is_cancelled() {
+                return Err(NodeError::ShuttingDown);
+            }
+            if let Some(job) = self.job(&cid) {
+                let (respond_to, joined) = oneshot::channel();
+                let command = JobCommand::Join { destination: destination.clone(), respond_to };
+                // A job that has just ended answers nothing; then a new one is
+                // started.
+                if job.commands.send(command).await.is_ok() && joined.await.is_ok() {
+                    return Ok(job.status);
+                }
+                self.forget(&cid, &job);
+                continue;
+            }
+            let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let record = self.new_record(cid, destination.clone(), timeout).await?;
+            let row = Row::Download(cid, Box::new(record.clone()));
+            self.shared.disk.run(move |store| store.commit(Batch::default().with(row))).await?;
+            if let Some(job) = self.spawn(cid, record) {
+                return Ok(job.status);
+            }
+        }
+    }
+
+    /// Ends a running download. Returns whether there was one.
+    pub(crate) async fn cancel(&self, cid: &Cid) -> bool {
+        let Some(job) = self.job(cid) else { return false };
+        let (respond_to, cancelled) = oneshot::channel();
+        let sent = job.commands.send(JobCommand::Cancel { respond_to }).await;
+        sent.is_ok() && cancelled.await.is_ok()
+    }
+
+    /// The state of a download, running or remembered.
+    pub(crate) async fn status(&self, cid: Cid) -> Result<Option<DownloadStatus>, NodeError> {
+        if let Some(job) = self.job(&cid) {
+            return Ok(Some(job.status.borrow().clone()));
+        }
+        let record = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        Ok(record.map(|record| DownloadStatus::of_record(cid, &record)))
+    }
+
+    /// Number of running downloads.
+    pub(crate) fn active(&self) -> usize {
+        self.jobs().len()
+    }
+
+    /// Stops all jobs with their progress saved.
+    pub(crate) async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn destination(&self, path: PathBuf, force: bool) -> Result<Destination, NodeError> {
+        let checked = path.clone();
+        crate::disk::blocking(move || output::check(&checked, force)).await?;
+        Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force })
+    }
+
+    /// A record for a new job; what an earlier one has learnt is kept.
+    async fn new_record(
+        &self,
+        cid: Cid,
+        destination: Option<Destination>,
+        timeout: Duration,
+    ) -> Result<DownloadRecord, NodeError> {
+        let known = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        let (header, page_roots) =
+            known.map_or((None, Vec::new()), |known| (known.header, known.page_roots));
+        Ok(DownloadRecord {
+            started_ms: now_ms(),
+            state: DownloadState::Active,
+            destinations: destination.into_iter().collect(),
+            header,
+            page_roots,
+            bytes_done: 0,
+            chunks_done: 0,
+            bytes_fetched: 0,
+            timeout_s: timeout.as_secs().max(1),
+        })
+    }
+
+    /// Starts a job, unless there is one already.
+    fn spawn(&self, cid: Cid, record: DownloadRecord) -> Option<JobHandle> {
+        let mut jobs = self.jobs();
+        if jobs.contains_key(&cid) {
+            return None;
+        }
+        let (commands, queue) = mpsc::channel(16);
+        let (publish, status) = watch::channel(DownloadStatus::of_record(cid, &record));
+        let handle = JobHandle { commands, status };
+        let (disk, net) = (self.shared.disk.clone(), self.shared.net.clone());
+        let stop = self.shared.stop.clone();
+        let job = Job::new(cid, record, disk, net, queue, publish, stop);
+        jobs.insert(cid, handle.clone());
+        let (downloads, ended) = (self.clone(), handle.clone());
+        self.shared.tasks.spawn(async move {
+            job.run().await;
+            downloads.forget(&cid, &ended);
+        });
+        Some(handle)
+    }
+
+    fn job(&self, cid: &Cid) -> Option<JobHandle> {
+        self.jobs().get(cid).cloned()
+    }
+
+    /// Removes a job that has ended, and not one that has taken its place.
+    fn forget(&self, cid: &Cid, ended: &JobHandle) {
+        let mut jobs = self.jobs();
+        if jobs.get(cid).is_some_and(|job| job.commands.same_channel(&ended.commands)) {
+            jobs.remove(cid);
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<Cid, JobHandle>> {
+        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

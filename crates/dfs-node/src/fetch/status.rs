@@ -1,0 +1,122 @@
+//! What a download tells about itself.
+
+use std::time::{Duration, Instant};
+
+use dfs_control::Failure;
+use dfs_core::Cid;
+use dfs_store::{DownloadRecord, DownloadState};
+use dfs_transfer::{Status, Wait};
+
+/// Where a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Looking for somebody who has the content.
+    Discovering,
+    /// Getting the header or the first page of leaves.
+    FetchingManifest,
+    /// Getting chunks.
+    Downloading,
+    /// Writing the content out.
+    Assembling,
+    /// Not moving; the reason says why.
+    Waiting,
+    /// Everything is in place.
+    Done,
+    /// Given up; the reason says why.
+    Failed,
+    /// Ended by the user.
+    Cancelled,
+}
+
+impl Phase {
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A download at a glance.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DownloadStatus {
+    /// The content.
+    pub cid: Cid,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why it waits or has failed.
+    pub reason: Option<String>,
+    /// What kind of failure it was.
+    pub failure: Option<Failure>,
+    /// Content size in bytes, once the header is known.
+    pub size: Option<u64>,
+    /// Content bytes in the store, or written out while it is assembling.
+    pub bytes_done: u64,
+    /// Number of chunks, once the header is known.
+    pub chunks: Option<u64>,
+    /// Chunks in the store.
+    pub chunks_done: u64,
+    /// Bytes received from peers, over all restarts.
+    pub bytes_fetched: u64,
+    /// Bytes per second over the last seconds.
+    pub rate: u64,
+    /// Providers known.
+    pub providers: usize,
+    /// When the next try is due, while it waits.
+    pub next_try: Option<Instant>,
+}
+
+impl DownloadStatus {
+    /// What a stored record tells.
+    pub(super) fn of_record(cid: Cid, record: &DownloadRecord) -> Self {
+        let (phase, reason, failure) = match &record.state {
+            DownloadState::Active => (Phase::Discovering, None, None),
+            DownloadState::Done => (Phase::Done, None, None),
+            DownloadState::Cancelled => (Phase::Cancelled, None, Some(Failure::Cancelled)),
+            DownloadState::Failed { cause, code } => {
+                let failure = Failure::from_exit_code((*code).into());
+                (Phase::Failed, Some(cause.clone()), Some(failure))
+            }
+        };
+        Self {
+            cid,
+            phase,
+            reason,
+            failure,
+            size: record.header.map(|header| header.size()),
+            bytes_done: record.bytes_done,
+            chunks: record.header.map(|header| header.chunk_count()),
+            chunks_done: record.chunks_done,
+            bytes_fetched: record.bytes_fetched,
+            rate: 0,
+            providers: 0,
+            next_try: None,
+        }
+    }
+
+    /// Takes over what the state machine says.
+    pub(super) fn set_machine(&mut self, status: Status) {
+        (self.reason, self.next_try) = (None, None);
+        self.phase = match status {
+            Status::Discovering => Phase::Discovering,
+            Status::FetchingManifest => Phase::FetchingManifest,
+            Status::Waiting { wait, next } => {
+                let reason = match wait {
+                    Wait::StoreFull => "no space left for the database",
+                    _ => "no provider is known or answers",
+                };
+                (self.reason, self.next_try) = (Some(reason.to_owned()), next);
+                Phase::Waiting
+            }
+            _ => Phase::Downloading,
+        };
+    }
+
+    /// Waiting for something that the user has to do.
+    pub(super) fn set_waiting(&mut self, reason: String, pause: Duration) {
+        self.phase = Phase::Waiting;
+        self.reason = Some(reason);
+        self.next_try = Some(Instant::now() + pause);
+    }
+}

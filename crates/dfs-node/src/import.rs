@@ -1,0 +1,226 @@
+//! Adding: from bytes to chunks, pages and a manifest in the store.
+//!
+//! Memory does not grow with the file: the chunker holds two chunks, the
+//! builder one page of leaves, the store its write buffers.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use dfs_core::{Chunker, Cid, Kind, Leaf, ManifestBuilder, Profile};
+use dfs_store::{Batch, Item, Row, Store};
+
+use crate::clock::now_ms;
+use crate::error::NodeError;
+
+/// Files up to this size go into the store in one synced batch, bytes and rows
+/// together; larger ones go around the log.
+const SMALL: u64 = 8 << 20;
+
+/// Unflushed bytes at which a flush is due.
+const FLUSH_WINDOW: u64 = 64 << 20;
+
+/// How something is added.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct AddOptions {
+    /// How it is cut into chunks.
+    pub profile: Profile,
+    /// Name to remember; a file's own name if absent.
+    pub name: Option<String>,
+    /// Whether it is to be announced to everybody.
+    pub public: bool,
+}
+
+/// What was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Added {
+    /// Identifier of the content.
+    pub cid: Cid,
+    /// Size in bytes.
+    pub size: u64,
+    /// Number of chunks.
+    pub chunks: u64,
+    /// Bytes that the store did not have before.
+    pub new_bytes: u64,
+}
+
+/// Opens a file for adding; returns it with its size.
+pub(crate) fn open(path: &Path) -> Result<(File, u64), NodeError> {
+    let read = |source| NodeError::Read { path: path.to_owned(), source };
+    // Opening a pipe would wait for its other end, so look first.
+    let kind = std::fs::metadata(path).map_err(read)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a directory" } else { "a device, pipe or socket" };
+        return Err(NodeError::NotAFile { path: path.to_owned(), what });
+    }
+    let file = File::open(path).map_err(read)?;
+    let size = file.metadata().map_err(read)?.len();
+    Ok((file, size))
+}
+
+/// Adds a file. `progress` is told the bytes read so far and may end the work
+/// by answering `false`.
+pub(crate) fn add_file(
+    store: &Arc<dyn Store>,
+    path: PathBuf,
+    options: AddOptions,
+    progress: impl FnMut(u64) -> bool,
+) -> Result<Added, NodeError> {
+    let (file, _) = open(&path)?;
+    let before = stamp(&file);
+    let mut options = options;
+    if options.name.is_none() {
+        options.name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    }
+    let read = |source| NodeError::Read { path: path.clone(), source };
+    let import = Import::new(store, options, progress);
+    let prepared = import.read(&file, read)?;
+    if stamp(&file) != before {
+        return Err(NodeError::Changed { path });
+    }
+    prepared.commit()
+}
+
+/// Adds whatever a reader yields.
+pub(crate) fn add_reader(
+    store: &Arc<dyn Store>,
+    reader: impl Read,
+    options: AddOptions,
+    progress: impl FnMut(u64) -> bool,
+) -> Result<Added, NodeError> {
+    let import = Import::new(store, options, progress);
+    import.read(reader, |source| NodeError::Stream { source })?.commit()
+}
+
+/// What changes when somebody writes to a file.
+fn stamp(file: &File) -> Option<(u64, SystemTime)> {
+    let metadata = file.metadata().ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
+
+/// One file on its way into the store.
+struct Import<'a, P> {
+    store: &'a Arc<dyn Store>,
+    options: AddOptions,
+    progress: P,
+    batch: Batch,
+    /// Set when everything has been read.
+    item: Option<Item>,
+    /// Bytes read so far.
+    bytes: u64,
+    new_bytes: u64,
+    unflushed: u64,
+    /// Chunks of a small file, written with its rows.
+    small: Vec<(Leaf, Bytes)>,
+}
+
+impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
+    fn new(store: &'a Arc<dyn Store>, options: AddOptions, progress: P) -> Self {
+        Self {
+            store,
+            options,
+            progress,
+            batch: Batch::default(),
+            item: None,
+            bytes: 0,
+            new_bytes: 0,
+            unflushed: 0,
+            small: Vec::new(),
+        }
+    }
+
+    /// Stores all chunks; what refers to them waits for [`Self::commit`].
+    fn read(
+        mut self,
+        reader: impl Read,
+        failed: impl Fn(io::Error) -> NodeError,
+    ) -> Result<Self, NodeError> {
+        let profile = self.options.profile;
+        let mut chunker = Chunker::new(reader, profile);
+        let mut builder = ManifestBuilder::new(Kind::File, profile);
+        while let Some(chunk) = chunker.next_chunk().map_err(&failed)? {
+            let leaf = Leaf::of(chunk);
+            self.store_chunk(leaf, chunk)?;
+            if let Some((root, page)) = builder.push(leaf) {
+                self.store.commit(Batch::default().with(Row::Page(root, page)))?;
+            }
+            if !(self.progress)(self.bytes) {
+                return Err(NodeError::Download {
+                    cause: "adding was interrupted".to_owned(),
+                    kind: dfs_control::Failure::Cancelled,
+                });
+            }
+        }
+        let finished = builder.finish();
+        let (manifest, last) =
+            finished.map_err(|error| failed(io::Error::new(io::ErrorKind::FileTooLarge, error)))?;
+        if let Some((root, page)) = last {
+            self.batch.push(Row::Page(root, page));
+        }
+        self.item = Some(Item {
+            manifest,
+            name: self.options.name.take(),
+            added_ms: now_ms(),
+            public: self.options.public,
+        });
+        Ok(self)
+    }
+
+    fn store_chunk(&mut self, leaf: Leaf, chunk: &[u8]) -> Result<(), NodeError> {
+        self.bytes += u64::from(leaf.len);
+        if self.bytes <= SMALL {
+            self.small.push((leaf, Bytes::copy_from_slice(chunk)));
+            return Ok(());
+        }
+        for (leaf, bytes) in std::mem::take(&mut self.small) {
+            self.put(leaf, &bytes)?;
+        }
+        self.put(leaf, chunk)
+    }
+
+    /// Puts a chunk that the store does not have. "Has" may mean "in memory
+    /// only"; the commit at the end makes that durable too.
+    fn put(&mut self, leaf: Leaf, bytes: &[u8]) -> Result<(), NodeError> {
+        if self.store.has_chunk(&leaf.hash)? {
+            return Ok(());
+        }
+        self.store.put_chunk(&leaf.hash, bytes)?;
+        self.new_bytes += u64::from(leaf.len);
+        self.unflushed += u64::from(leaf.len);
+        if self.unflushed >= FLUSH_WINDOW {
+            self.store.flush()?;
+            self.unflushed = 0;
+        }
+        Ok(())
+    }
+
+    fn commit(mut self) -> Result<Added, NodeError> {
+        for (leaf, bytes) in std::mem::take(&mut self.small) {
+            if !self.store.has_chunk(&leaf.hash)? {
+                self.new_bytes += u64::from(leaf.len);
+                self.batch.push(Row::Chunk(leaf.hash, bytes));
+            }
+        }
+        let item = self.item.take().expect("everything is read before the commit");
+        let header = *item.manifest.header();
+        let cid = header.cid();
+        // Content that is added again stays public and keeps its first name.
+        let item = match self.store.item(&cid)? {
+            Some(known) => Item {
+                public: known.public || item.public,
+                name: known.name.clone().or(item.name),
+                ..known
+            },
+            None => item,
+        };
+        self.batch.push(Row::Item(Box::new(item)));
+        self.store.commit(self.batch)?;
+        let (size, chunks) = (header.size(), header.chunk_count());
+        Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
+    }
+}

@@ -1,0 +1,237 @@
+//! Announcing in the DHT what this node provides, again and again.
+//!
+//! A provider record lives for two days. Each provided CID has its own due
+//! time, stored with it and spread by the CID itself, so that a node with many
+//! does not announce them all in one burst; after a restart all of them are
+//! due, one after the other, because the nodes that keep the records may have
+//! been restarted too.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use dfs_core::Cid;
+use dfs_net::NetHandle;
+use dfs_store::{Batch, ProvideRecord, Row};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::now_ms;
+use crate::disk::{Disk, for_each};
+use crate::error::NodeError;
+
+/// Time between two announcements of one CID, well below the two days that
+/// others keep the record.
+const INTERVAL_MS: u64 = 12 * 3600 * 1000;
+/// Part of the interval over which announcements are spread.
+const SPREAD_MS: u64 = INTERVAL_MS / 6;
+/// Time to the next announcement if nobody was there to take the last one.
+const RETRY_MS: u64 = 60 * 1000;
+/// Pause between two announcements, so that a long list leaves room for
+/// everything else.
+const PACE: Duration = Duration::from_millis(50);
+
+/// What the scheduler is told.
+enum Command {
+    Provide { cid: Cid, respond_to: oneshot::Sender<Result<ProvideRecord, NodeError>> },
+    Withdraw { cid: Cid, respond_to: oneshot::Sender<Result<bool, NodeError>> },
+}
+
+/// Speaks to the scheduler.
+#[derive(Clone)]
+pub(crate) struct ProvideHandle {
+    commands: mpsc::Sender<Command>,
+    joined: std::sync::Arc<Notify>,
+}
+
+impl ProvideHandle {
+    /// Announces content that is held here and keeps doing so.
+    pub(crate) async fn provide(&self, cid: Cid) -> Result<ProvideRecord, NodeError> {
+        self.call(|respond_to| Command::Provide { cid, respond_to }).await
+    }
+
+    /// Stops announcing. Returns whether it was provided at all.
+    pub(crate) async fn withdraw(&self, cid: Cid) -> Result<bool, NodeError> {
+        self.call(|respond_to| Command::Withdraw { cid, respond_to }).await
+    }
+
+    /// The DHT has its first node: announcements that nobody took are due.
+    pub(crate) fn dht_joined(&self) {
+        self.joined.notify_one();
+    }
+
+    async fn call<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, NodeError>>) -> Command,
+    ) -> Result<T, NodeError> {
+        let (respond_to, response) = oneshot::channel();
+        let sent = self.commands.send(command(respond_to)).await;
+        sent.map_err(|_| NodeError::ShuttingDown)?;
+        response.await.map_err(|_| NodeError::ShuttingDown)?
+    }
+}
+
+/// Starts the scheduler. It ends when every handle is dropped or the network
+/// ends.
+pub(crate) async fn spawn(disk: Disk, net: NetHandle) -> Result<ProvideHandle, NodeError> {
+    let (commands, queue) = mpsc::channel(64);
+    let joined = std::sync::Arc::new(Notify::new());
+    let handle = ProvideHandle { commands, joined: std::sync::Arc::clone(&joined) };
+    let now = now_ms();
+    let mut due = BTreeSet::new();
+    let store = disk.clone();
+    let cids = crate::disk::blocking(move || {
+        let mut cids = Vec::new();
+        let rows = |after: Option<&Cid>, limit| store.store().provides(after, limit);
+        for_each(rows, |cid, _| {
+            cids.push(cid);
+            Ok(())
+        })
+        .map(|()| cids)
+    })
+    .await?;
+    due.extend(cids.into_iter().map(|cid| (now, cid)));
+    tokio::spawn(Scheduler { disk, net, queue, joined, due }.run());
+    Ok(handle)
+}
+
+struct Scheduler {
+    disk: Disk,
+    net: NetHandle,
+    queue: mpsc::Receiver<Command>,
+    joined: std::sync::Arc<Notify>,
+    /// When each CID is due, in ms since the Unix epoch.
+    due: BTreeSet<(u64, Cid)>,
+}
+
+impl Scheduler {
+    async fn run(mut self) {
+        let mut earliest = Instant::now();
+        loop {
+            let next = self.due.first().map(|&(at, cid)| {
+                let wait = Duration::from_millis(at.saturating_sub(now_ms()));
+                (earliest.max(Instant::now() + wait), cid)
+            });
+            let wake = next.map_or_else(|| Instant::now() + PACE, |(at, _)| at);
+            tokio::select! {
+                command = self.queue.recv() => match command {
+                    Some(command) => self.on_command(command).await,
+                    None => return,
+                },
+                () = self.joined.notified() => self.hurry().await,
+                () = sleep_until(wake), if next.is_some() => {
+                    let cid = next.expect("checked by the branch").1;
+                    if let Err(NodeError::ShuttingDown) = self.announce(cid).await {
+                        return;
+                    }
+                    earliest = Instant::now() + PACE;
+                }
+            }
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Provide { cid, respond_to } => {
+                let result = self.provide(cid).await;
+                let _ = respond_to.send(result);
+            }
+            Command::Withdraw { cid, respond_to } => {
+                let result = self.withdraw(cid).await;
+                let _ = respond_to.send(result);
+            }
+        }
+    }
+
+    async fn provide(&mut self, cid: Cid) -> Result<ProvideRecord, NodeError> {
+        if self.disk.run(move |store| store.item(&cid)).await?.is_none() {
+            return Err(NodeError::NotHeld { cid });
+        }
+        let known = self.disk.run(move |store| store.provide(&cid)).await?;
+        let record = known.unwrap_or_else(|| {
+            let now = now_ms();
+            ProvideRecord { since_ms: now, due_ms: now, ..ProvideRecord::default() }
+        });
+        // First the promise, then the announcement: a crash in between
+        // announces after the restart.
+        self.save(cid, record).await?;
+        self.announce(cid).await
+    }
+
+    async fn withdraw(&mut self, cid: Cid) -> Result<bool, NodeError> {
+        let known = self.disk.run(move |store| store.provide(&cid)).await?.is_some();
+        self.due.retain(|(_, due)| *due != cid);
+        self.disk
+            .run(move |store| store.commit(Batch::default().with(Row::RemoveProvide(cid))))
+            .await?;
+        self.net.withdraw(cid).await?;
+        Ok(known)
+    }
+
+    /// Announces one CID and notes when it is due again.
+    async fn announce(&mut self, cid: Cid) -> Result<ProvideRecord, NodeError> {
+        self.due.retain(|(_, due)| *due != cid);
+        let Some(mut record) = self.disk.run(move |store| store.provide(&cid)).await? else {
+            return Err(NodeError::NotHeld { cid });
+        };
+        let sent_to = self.net.announce(cid).await.map_err(|error| match error {
+            dfs_net::NetError::Closed => NodeError::ShuttingDown,
+            other => other.into(),
+        });
+        let now = now_ms();
+        match sent_to {
+            Ok(sent_to) if sent_to > 0 => {
+                record.announced_ms = Some(now);
+                record.sent_to = sent_to;
+                record.due_ms = now + INTERVAL_MS - spread(&cid);
+            }
+            Ok(_) => {
+                record.sent_to = 0;
+                record.due_ms = now + RETRY_MS;
+            }
+            Err(NodeError::ShuttingDown) => return Err(NodeError::ShuttingDown),
+            Err(error) => {
+                tracing::warn!(%cid, %error, "not announced; trying again");
+                record.due_ms = now + RETRY_MS;
+            }
+        }
+        self.save(cid, record.clone()).await?;
+        Ok(record)
+    }
+
+    async fn save(&mut self, cid: Cid, record: ProvideRecord) -> Result<(), NodeError> {
+        self.due.insert((record.due_ms, cid));
+        let row = Row::Provide(cid, record);
+        Ok(self.disk.run(move |store| store.commit(Batch::default().with(row))).await?)
+    }
+
+    /// Makes everything due that nobody has taken yet.
+    async fn hurry(&mut self) {
+        let now = now_ms();
+        let disk = self.disk.clone();
+        let waiting: Vec<Cid> = self.due.iter().map(|&(_, cid)| cid).collect();
+        let lonely = disk
+            .run(move |store| {
+                let mut lonely = BTreeSet::new();
+                for cid in waiting {
+                    if store.provide(&cid)?.is_some_and(|record| record.sent_to == 0) {
+                        lonely.insert(cid);
+                    }
+                }
+                Ok(lonely)
+            })
+            .await;
+        match lonely {
+            Ok(lonely) => {
+                self.due.retain(|(_, cid)| !lonely.contains(cid));
+                self.due.extend(lonely.into_iter().map(|cid| (now, cid)));
+            }
+            Err(error) => tracing::error!(%error, "provide states not read"),
+        }
+    }
+}
+
+/// How much earlier than the others this CID is due.
+fn spread(cid: &Cid) -> u64 {
+    let first = cid.as_bytes().first_chunk().expect("a CID has 32 bytes");
+    u64::from_le_bytes(*first) % SPREAD_MS
+}
