@@ -20,6 +20,14 @@ pub struct EndpointError {
 }
 
 impl Endpoint {
+    /// Whether the daemon runs on this machine, and so can open the files that
+    /// this machine's paths name.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let ip = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        self.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// The address as a URL.
     #[must_use]
     pub fn url(&self) -> String {

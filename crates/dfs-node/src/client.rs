@@ -44,6 +44,18 @@ pub struct NodeStatus {
     pub active_downloads: usize,
 }
 
+/// Content held completely, with its provide state.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// Identifier of the content.
+    pub cid: Cid,
+    /// Manifest and what the user knows of it.
+    pub item: Item,
+    /// Whether and how it is provided.
+    pub provide: Option<ProvideRecord>,
+}
+
 /// An addition under way; dropping it ends the work.
 pub(crate) struct Adding {
     /// Bytes read so far.
@@ -220,14 +232,14 @@ impl NodeClient {
     /// # Errors
     /// An error of the store ends the stream.
     #[must_use]
-    pub fn list(&self) -> mpsc::Receiver<Result<(Cid, Item, Option<ProvideRecord>), NodeError>> {
+    pub fn list(&self) -> mpsc::Receiver<Result<Held, NodeError>> {
         let (parts, receiver) = mpsc::channel(16);
         let store = Arc::clone(self.disk.store());
         tokio::task::spawn_blocking(move || {
             let rows = |after: Option<&Cid>, limit| store.items(after, limit);
             let listed = for_each(rows, |cid, item| {
                 let provided = store.provide(&cid)?;
-                let sent = parts.blocking_send(Ok((cid, item, provided)));
+                let sent = parts.blocking_send(Ok(Held { cid, item, provide: provided }));
                 sent.map_err(|_| NodeError::ShuttingDown)
             });
             match listed {

@@ -31,7 +31,7 @@ pub mod rpc;
 mod runtime;
 mod serve;
 
-pub use client::{NodeClient, NodeStatus};
+pub use client::{Held, NodeClient, NodeStatus};
 pub use config::{NodeConfig, StoreConfig};
 pub use dfs_core::{Cid, Profile};
 pub use dfs_net::{DhtMode, Keypair, Multiaddr, PeerId, identity};

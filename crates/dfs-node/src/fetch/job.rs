@@ -555,6 +555,7 @@ async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
     .await
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn fault(error: FetchError) -> Fault {
     match error {
         FetchError::NotFound => Fault::NotFound,

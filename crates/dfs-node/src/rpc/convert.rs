@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use dfs_control::{Failure, proto};
 use dfs_core::{Cid, Profile};
 use dfs_net::{DhtMode, PeerInfo};
-use dfs_store::{Item, ProvideRecord};
 use tonic::Status;
 
-use crate::client::NodeStatus;
+use crate::client::{Held, NodeStatus};
 use crate::error::NodeError;
 use crate::fetch::{DownloadStatus, Phase};
 use crate::import::{AddOptions, Added};
 
 /// The one way in which an error of the node becomes a reply.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(super) fn to_status(error: NodeError) -> Status {
     Status::new(error.kind().code(), error.report())
 }
@@ -65,7 +65,8 @@ pub(super) fn added(added: &Added) -> proto::AddDone {
     }
 }
 
-pub(super) fn item((cid, item, provide): &(Cid, Item, Option<ProvideRecord>)) -> proto::Item {
+pub(super) fn item(held: &Held) -> proto::Item {
+    let Held { cid, item, provide } = held;
     let header = item.manifest.header();
     proto::Item {
         cid: cid.to_string(),

@@ -1,0 +1,88 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use dfs_control::Endpoint;
+use dfs_core::{Cid, Profile};
+
+/// Adds, provides and gets content-addressed files through a running dfsd.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dfsctl",
+    version,
+    after_help = "Exit codes: 0 done, 1 other failure, 2 usage, 3 not found, 4 no provider, 5 cancelled, \
+                  6 daemon unreachable, 7 permission, 8 verification failed, 9 no space, 10 exists already"
+)]
+pub(crate) struct Args {
+    /// Control address of the daemon
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051",
+        env = "DFS_GRPC_ADDR"
+    )]
+    pub(crate) grpc_addr: Endpoint,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add a file and print its CID
+    Add(Add),
+    /// Announce content in the DHT, so that others find it here
+    Provide {
+        /// Content that is held here
+        cid: Cid,
+    },
+    /// Get content into a file
+    Get(Get),
+    /// List the content held here
+    List(Format),
+    /// Show the daemon at a glance
+    Status(Format),
+    /// List the nodes known
+    Peers(Format),
+}
+
+/// Arguments of `add`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Add {
+    /// File to add; - for standard input
+    pub(crate) file: PathBuf,
+    /// Also announce it to everybody
+    #[arg(long)]
+    pub(crate) public: bool,
+    /// Print the CID without a daemon and without storing anything
+    #[arg(long, conflicts_with = "public")]
+    pub(crate) only_hash: bool,
+    /// How to cut it into chunks: fastcdc or fixed
+    #[arg(long, value_name = "CHUNKER", default_value = "fastcdc")]
+    pub(crate) chunker: Profile,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    /// Content to get
+    pub(crate) cid: Cid,
+    /// File to write; - for standard output
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Give up after this many seconds without a verified byte
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+}
+
+/// Arguments of commands that only read.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,157 @@
+//! `dfsctl get`: starts the download in the daemon, or joins it, and shows it
+//! to its end.
+//!
+//! On the daemon's own machine the daemon writes the file; from a daemon
+//! elsewhere, and to standard output, the bytes are sent and written here.
+
+use std::io::{Write, stdout};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use dfs_control::proto::{DownloadState, DownloadStatus, GetRequest, ReadRequest};
+use dfs_control::{Client, Endpoint, Failure as Kind, connect};
+use dfs_core::Cid;
+use tonic::Streaming;
+
+use crate::args::Get;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::render;
+
+pub(super) async fn run(endpoint: &Endpoint, args: Get) -> Result<(), Failure> {
+    let to_stdout = args.output == Path::new("-");
+    let here = endpoint.is_local() && !to_stdout;
+    let path = if here {
+        let path = std::path::absolute(&args.output)
+            .map_err(|error| Failure::file("write", &args.output, &error))?;
+        // `absolute` drops the slash that says "a directory".
+        let mut bytes = path.as_os_str().as_bytes().to_vec();
+        if args.output.as_os_str().as_bytes().ends_with(b"/") && !bytes.ends_with(b"/") {
+            bytes.push(b'/');
+        }
+        bytes
+    } else {
+        if !to_stdout {
+            refuse_existing(&args.output, args.force)?;
+        }
+        Vec::new()
+    };
+    let mut client = connect(endpoint).await?;
+    let request =
+        GetRequest { cid: args.cid.to_string(), path, force: args.force, timeout_s: args.timeout };
+    let stream = client.get(request).await?.into_inner();
+    follow(stream, args.cid).await?;
+    match (here, to_stdout) {
+        (true, _) => Ok(()),
+        (_, true) => copy(&mut client, args.cid, &mut stdout().lock()).await,
+        _ => write_file(&mut client, &args).await,
+    }
+}
+
+fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
+    if path.is_dir() {
+        let message = format!("{} is a directory; name a file in it", path.display());
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    if !force && path.symlink_metadata().is_ok() {
+        let message = format!("{} exists already; use --force to replace it", path.display());
+        return Err(Failure::new(Kind::Exists, message));
+    }
+    Ok(())
+}
+
+/// Shows a download until it is over.
+async fn follow(mut stream: Streaming<DownloadStatus>, cid: Cid) -> Result<(), Failure> {
+    let progress = Progress::new("getting", None);
+    loop {
+        let message = tokio::select! {
+            message = stream.message() => message,
+            _ = tokio::signal::ctrl_c() => {
+                progress.clear();
+                return Err(Failure::interrupted(format!(
+                    "no longer watching; the daemon goes on with {cid}"
+                )));
+            }
+        };
+        let status = match message {
+            Ok(Some(status)) => status,
+            Ok(None) => {
+                progress.clear();
+                let message = "the daemon stopped; the download goes on when it runs again";
+                return Err(Failure::new(Kind::Unreachable, message));
+            }
+            Err(status) => {
+                progress.clear();
+                return Err(status.into());
+            }
+        };
+        match status.state() {
+            DownloadState::Done => {
+                progress.finish("got", status.size.unwrap_or(0));
+                return Ok(());
+            }
+            _ if status.failure_code != 0 => {
+                progress.clear();
+                let kind = Kind::from_exit_code(status.failure_code);
+                let reason = if status.reason.is_empty() {
+                    "the download was cancelled".to_owned()
+                } else {
+                    render::escape(&status.reason)
+                };
+                return Err(Failure::new(kind, reason));
+            }
+            state => progress.show(status.bytes_done, status.size, describe(state, &status)),
+        }
+    }
+}
+
+/// What is going on, in a few words.
+fn describe(state: DownloadState, status: &DownloadStatus) -> String {
+    match state {
+        DownloadState::Discovering => "looking for providers".to_owned(),
+        DownloadState::FetchingManifest => "asking for the manifest".to_owned(),
+        DownloadState::Downloading => match status.providers {
+            1 => "from 1 provider".to_owned(),
+            n => format!("from {n} providers"),
+        },
+        DownloadState::Assembling => "writing".to_owned(),
+        DownloadState::Waiting => {
+            let next =
+                status.next_try_ms.map(|ms| format!("; next try in {} s", ms.div_ceil(1000)));
+            format!("waiting: {}{}", render::escape(&status.reason), next.unwrap_or_default())
+        }
+        _ => String::new(),
+    }
+}
+
+/// Writes the content beside its destination and renames it into place.
+async fn write_file(client: &mut Client, args: &Get) -> Result<(), Failure> {
+    let failed = |error| Failure::file("write", &args.output, &error);
+    let directory = match args.output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".dfs-")
+        .suffix(".part")
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    copy(client, args.cid, temporary.as_file_mut()).await?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    let persisted = if args.force {
+        temporary.persist(&args.output)
+    } else {
+        temporary.persist_noclobber(&args.output)
+    };
+    persisted.map(drop).map_err(|error| failed(error.error))
+}
+
+/// Copies the content of a CID that the daemon holds.
+async fn copy(client: &mut Client, cid: Cid, out: &mut impl Write) -> Result<(), Failure> {
+    let mut parts = client.read(ReadRequest { cid: cid.to_string() }).await?.into_inner();
+    while let Some(part) = parts.message().await? {
+        out.write_all(&part.data)?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,66 @@
+//! `dfsctl list`.
+
+use dfs_control::proto::{Item, ListRequest};
+use dfs_control::{Endpoint, connect};
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::render;
+
+/// One row, as `--json` prints it.
+#[derive(Serialize)]
+struct Row {
+    cid: String,
+    name: Option<String>,
+    size: u64,
+    chunks: u64,
+    added_ms: u64,
+    provided: bool,
+    public: bool,
+    complete: bool,
+}
+
+impl From<Item> for Row {
+    fn from(item: Item) -> Self {
+        Self {
+            cid: item.cid,
+            name: (!item.name.is_empty()).then_some(item.name),
+            size: item.size,
+            chunks: item.chunks,
+            added_ms: item.added_ms,
+            provided: item.provided,
+            public: item.public,
+            complete: true,
+        }
+    }
+}
+
+pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let mut stream = client.list(ListRequest {}).await?.into_inner();
+    let mut rows: Vec<Row> = Vec::new();
+    while let Some(item) = stream.message().await? {
+        rows.push(item.into());
+    }
+    if format.json {
+        return Ok(render::json(&rows)?);
+    }
+    let heading = ["CID", "SIZE", "CHUNKS", "ADDED", "PROVIDED", "PUBLIC", "NAME"];
+    let cells: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            [
+                row.cid.clone(),
+                HumanBytes(row.size).to_string(),
+                row.chunks.to_string(),
+                render::age(row.added_ms),
+                render::mark(row.provided),
+                render::mark(row.public),
+                render::escape(row.name.as_deref().unwrap_or("-")),
+            ]
+        })
+        .collect();
+    Ok(render::table(heading, &cells)?)
+}

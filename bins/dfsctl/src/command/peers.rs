@@ -1,0 +1,75 @@
+//! `dfsctl peers`.
+
+use dfs_control::proto::{PeerInfo, PeersRequest};
+use dfs_control::{Endpoint, connect};
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::render;
+
+/// One peer, as `--json` prints it.
+#[derive(Serialize)]
+struct Peer {
+    peer_id: String,
+    agent: Option<String>,
+    addresses: Vec<String>,
+    connected: bool,
+    inbound: u32,
+    outbound: u32,
+    rtt_us: Option<u64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+impl From<PeerInfo> for Peer {
+    fn from(info: PeerInfo) -> Self {
+        Self {
+            peer_id: info.peer_id,
+            agent: (!info.agent.is_empty()).then_some(info.agent),
+            addresses: info.addresses,
+            connected: info.inbound + info.outbound > 0,
+            inbound: info.inbound,
+            outbound: info.outbound,
+            rtt_us: info.rtt_us,
+            bytes_sent: info.bytes_sent,
+            bytes_received: info.bytes_received,
+        }
+    }
+}
+
+pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let mut stream = client.peers(PeersRequest {}).await?.into_inner();
+    let mut peers: Vec<Peer> = Vec::new();
+    while let Some(peer) = stream.message().await? {
+        peers.push(peer.into());
+    }
+    if format.json {
+        return Ok(render::json(&peers)?);
+    }
+    let heading = ["PEER", "STATE", "RTT", "SENT", "RECEIVED", "AGENT", "ADDRESS"];
+    Ok(render::table(heading, &peers.iter().map(row).collect::<Vec<_>>())?)
+}
+
+fn row(peer: &Peer) -> [String; 7] {
+    let state = match (peer.outbound > 0, peer.inbound > 0) {
+        (true, true) => "in+out",
+        (true, false) => "out",
+        (false, true) => "in",
+        (false, false) => "gone",
+    };
+    let rtt = peer
+        .rtt_us
+        .map_or_else(|| "-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100));
+    [
+        peer.peer_id.clone(),
+        state.to_owned(),
+        rtt,
+        HumanBytes(peer.bytes_sent).to_string(),
+        HumanBytes(peer.bytes_received).to_string(),
+        render::escape(peer.agent.as_deref().unwrap_or("-")),
+        render::escape(peer.addresses.first().map_or("-", String::as_str)),
+    ]
+}

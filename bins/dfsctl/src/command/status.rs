@@ -1,0 +1,67 @@
+//! `dfsctl status`.
+
+use dfs_control::proto::{StatusReply, StatusRequest};
+use dfs_control::{Endpoint, connect};
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::render;
+
+/// The daemon at a glance, as `--json` prints it.
+#[derive(Serialize)]
+struct Status {
+    peer_id: String,
+    version: String,
+    listen: Vec<String>,
+    external: Vec<String>,
+    uptime_ms: u64,
+    store_bytes: u64,
+    items: u64,
+    active_downloads: u64,
+    connected_peers: u32,
+    dht_mode: String,
+    dht_peers: u32,
+}
+
+impl From<StatusReply> for Status {
+    fn from(reply: StatusReply) -> Self {
+        Self {
+            peer_id: reply.peer_id,
+            version: reply.version,
+            listen: reply.listen,
+            external: reply.external,
+            uptime_ms: reply.uptime_ms,
+            store_bytes: reply.store_bytes,
+            items: reply.items,
+            active_downloads: reply.active_downloads,
+            connected_peers: reply.connected_peers,
+            dht_mode: reply.dht_mode,
+            dht_peers: reply.dht_peers,
+        }
+    }
+}
+
+pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let status: Status = client.status(StatusRequest {}).await?.into_inner().into();
+    if format.json {
+        return Ok(render::json(&status)?);
+    }
+    let mut rows = vec![("peer", status.peer_id), ("version", status.version)];
+    rows.extend(status.listen.into_iter().map(|addr| ("listen", addr)));
+    rows.extend(status.external.into_iter().map(|addr| ("external", addr)));
+    rows.extend([
+        ("uptime", render::span(status.uptime_ms / 1000)),
+        ("store", HumanBytes(status.store_bytes).to_string()),
+        ("items", status.items.to_string()),
+        ("downloads", format!("{} running", status.active_downloads)),
+        ("peers", format!("{} connected", status.connected_peers)),
+        ("dht", format!("{}, {} nodes known", status.dht_mode, status.dht_peers)),
+    ]);
+    for (name, value) in rows {
+        render::line(format!("{name:<10} {value}"))?;
+    }
+    Ok(())
+}
