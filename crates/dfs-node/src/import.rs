@@ -20,9 +20,6 @@ use crate::error::NodeError;
 /// together; larger ones go around the log.
 const SMALL: u64 = 8 << 20;
 
-/// Unflushed bytes at which a flush is due.
-const FLUSH_WINDOW: u64 = 64 << 20;
-
 /// How something is added.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -114,7 +111,6 @@ struct Import<'a, P> {
     /// Bytes read so far.
     bytes: u64,
     new_bytes: u64,
-    unflushed: u64,
     /// Chunks of a small file, written with its rows.
     small: Vec<(Leaf, Bytes)>,
 }
@@ -129,7 +125,6 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             item: None,
             bytes: 0,
             new_bytes: 0,
-            unflushed: 0,
             small: Vec::new(),
         }
     }
@@ -184,18 +179,14 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     }
 
     /// Puts a chunk that the store does not have. "Has" may mean "in memory
-    /// only"; the commit at the end makes that durable too.
+    /// only"; the commit at the end makes that durable too. Until then the
+    /// store flushes in the background as its write buffers fill.
     fn put(&mut self, leaf: Leaf, bytes: &[u8]) -> Result<(), NodeError> {
         if self.store.has_chunk(&leaf.hash)? {
             return Ok(());
         }
         self.store.put_chunk(&leaf.hash, bytes)?;
         self.new_bytes += u64::from(leaf.len);
-        self.unflushed += u64::from(leaf.len);
-        if self.unflushed >= FLUSH_WINDOW {
-            self.store.flush()?;
-            self.unflushed = 0;
-        }
         Ok(())
     }
 

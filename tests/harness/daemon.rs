@@ -1,0 +1,241 @@
+//! A running `dfsd`.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::binary;
+
+/// Time for anything a daemon does by itself; far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Log lines shown when a test fails.
+const LOG_LINES: usize = 80;
+
+/// How a daemon is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    directory: PathBuf,
+    args: Vec<String>,
+    namespace: Option<String>,
+    mdns: bool,
+    listen: String,
+}
+
+impl Setup {
+    /// A daemon whose database, key and logs are in this directory, without
+    /// mDNS, on free ports of loopback.
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            args: Vec::new(),
+            namespace: None,
+            mdns: false,
+            listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn bootstrap(self, other: &Daemon) -> Self {
+        self.arg("--bootstrap").arg(other.address())
+    }
+
+    /// Runs it in a network namespace with mDNS, listening on this address.
+    pub(crate) fn namespace(mut self, name: &str, listen: &str) -> Self {
+        self.namespace = Some(name.to_owned());
+        self.mdns = true;
+        listen.clone_into(&mut self.listen);
+        self
+    }
+
+    /// The command that starts it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = inside(self.namespace.as_deref(), &binary("dfsd"));
+        command
+            .args(["--listen-p2p", &self.listen, "--grpc-addr", "127.0.0.1:0"])
+            .arg("--db-path")
+            .arg(self.directory.join("db"))
+            .arg("--key-file")
+            .arg(self.directory.join("key"))
+            .arg("--ready-file")
+            .arg(self.ready_file());
+        if !self.mdns {
+            command.arg("--no-mdns");
+        }
+        command.args(&self.args);
+        command
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(self) -> Daemon {
+        fs::create_dir_all(&self.directory).expect("create a directory");
+        let mut child = self
+            .command()
+            .env("DFS_LOG", "info,dfs_net=debug")
+            .env("RUST_BACKTRACE", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("dfsd starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        let lines = follow(stderr, Arc::clone(&log));
+        let mut daemon =
+            Daemon { setup: self, child: Some(child), log, lines, ready: serde_json::Value::Null };
+        daemon.wait_for_line(" ready ");
+        let ready = fs::read(daemon.setup.ready_file()).expect("a ready daemon says so");
+        daemon.ready = serde_json::from_slice(&ready).expect("the ready file is JSON");
+        daemon
+    }
+
+    fn ready_file(&self) -> PathBuf {
+        self.directory.join("ready.json")
+    }
+}
+
+/// A program, in a network namespace if one is named.
+fn inside(namespace: Option<&str>, program: &Path) -> Command {
+    match namespace {
+        None => Command::new(program),
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace]).arg(program);
+            command
+        }
+    }
+}
+
+/// Copies lines into the log and hands them on as they come.
+fn follow(
+    stderr: impl std::io::Read + Send + 'static,
+    log: Arc<Mutex<VecDeque<String>>>,
+) -> Receiver<String> {
+    let (lines, receiver) = sync_channel(10_000);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().expect("nobody panics with the log");
+            log.push_back(line.clone());
+            if log.len() > LOG_LINES {
+                log.pop_front();
+            }
+            // When nobody reads them, the log has them.
+            let _ = lines.try_send(line);
+        }
+    });
+    receiver
+}
+
+/// A running daemon. Dropping it kills it; in a failing test its log is shown.
+pub(crate) struct Daemon {
+    setup: Setup,
+    child: Option<Child>,
+    log: Arc<Mutex<VecDeque<String>>>,
+    lines: Receiver<String>,
+    ready: serde_json::Value,
+}
+
+impl Daemon {
+    /// A `dfsctl` that speaks to it.
+    pub(crate) fn ctl<const N: usize>(&self, args: [&str; N]) -> Command {
+        let mut command = inside(self.setup.namespace.as_deref(), &binary("dfsctl"));
+        command.args(["--grpc-addr", &format!("http://{}", self.field("grpc_addr"))]).args(args);
+        command
+    }
+
+    pub(crate) fn peer_id(&self) -> String {
+        self.field("peer_id")
+    }
+
+    pub(crate) fn grpc_addr(&self) -> String {
+        self.field("grpc_addr")
+    }
+
+    /// Its first address, with its peer id.
+    pub(crate) fn address(&self) -> String {
+        self.ready["listen"][0].as_str().expect("it listens").to_owned()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.setup.directory
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
+    }
+
+    /// Waits until a line with this text is logged.
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
+        let text = format!(" {} ", text.trim());
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if format!("{line} ").contains(&text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line {text:?} in the log: {error}"),
+            }
+        }
+    }
+
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let pid = Pid::from_child(&child);
+        let (ended, receiver) = sync_channel(1);
+        std::thread::spawn(move || ended.send(child.wait()));
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(status) => status.expect("it can be waited for"),
+            Err(error) => {
+                let _ = kill_process(pid, Signal::KILL);
+                panic!("dfsd does not end: {error}");
+            }
+        }
+    }
+
+    /// Ends it in the orderly way; how it is started again is returned.
+    pub(crate) fn stop(mut self) -> Setup {
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "SIGTERM: {status}");
+        self.setup.clone()
+    }
+
+    /// Kills it; how it is started again is returned.
+    pub(crate) fn kill(mut self) -> Setup {
+        self.signal(Signal::KILL);
+        self.wait();
+        self.setup.clone()
+    }
+
+    fn field(&self, name: &str) -> String {
+        self.ready[name].as_str().unwrap_or_else(|| panic!("{name} in {}", self.ready)).to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon in {}", self.setup.directory.display());
+            if let Ok(log) = self.log.lock() {
+                log.iter().for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}

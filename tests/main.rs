@@ -1,0 +1,8 @@
+//! Real daemons on loopback and in network namespaces, driven by the real
+//! command line. Nothing here sleeps: everything is waited for.
+
+mod content;
+mod discovery;
+mod harness;
+mod lifecycle;
+mod messages;
