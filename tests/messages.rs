@@ -107,38 +107,23 @@ fn ports_and_databases_that_are_taken() {
     assert!(message.contains("another daemon may be running"), "{message}");
 
     // The same database, but another key and other ports.
-    let mut command = other.command();
+    let mut command = daemon_at(&directory.path().join("b"), "127.0.0.1:0");
     command.arg("--db-path").arg(directory.path().join("a/db"));
-    let (code, message) = fail(&mut last_wins(command));
+    let (code, message) = fail(&mut command);
     assert_eq!(code, 1);
     let pid = format!("already open in process {}", node.pid().as_raw_nonzero());
     assert!(message.contains(&pid), "{message}");
 }
 
-/// A daemon on a given control address.
+/// A daemon on a given control address whose database, unless one is added, is
+/// the default one below the directory.
 fn daemon_at(directory: &std::path::Path, grpc_addr: &str) -> Command {
+    fs::create_dir_all(directory).expect("create a directory");
     let mut command = Command::new(binary("dfsd"));
     command
         .args(["--no-mdns", "--listen-p2p", "/ip4/127.0.0.1/tcp/0", "--grpc-addr", grpc_addr])
-        .arg("--db-path")
-        .arg(directory.join("db"))
-        .arg("--key-file")
-        .arg(directory.join("key"));
+        .current_dir(directory);
     command
-}
-
-/// The command without the first occurrence of an option given twice.
-fn last_wins(command: Command) -> Command {
-    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let last = args.iter().rposition(|arg| arg == "--db-path").expect("given");
-    let first = args.iter().position(|arg| arg == "--db-path").expect("given");
-    let mut cleaned = Command::new(command.get_program());
-    for (index, arg) in args.iter().enumerate() {
-        if first == last || (index != first && index != first + 1) {
-            cleaned.arg(arg);
-        }
-    }
-    cleaned
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn chunks_are_written_about_once() {
     }
     store.flush().expect("flush");
     let size = store.size_on_disk().expect("size");
-    assert!(size >= 64 << 20 && size < 66 << 20, "{size} bytes on disk for 64 MiB");
+    assert!((64 << 20..66 << 20).contains(&size), "{size} bytes on disk for 64 MiB");
 }
 
 #[test]
