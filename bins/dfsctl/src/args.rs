@@ -18,6 +18,7 @@ pub(crate) struct Args {
     /// Control address of the daemon
     #[arg(
         long,
+        global = true,
         value_name = "URL",
         default_value = "http://127.0.0.1:50051",
         env = "DFS_GRPC_ADDR"
@@ -36,9 +37,54 @@ pub(crate) enum Command {
     Provide {
         /// Content that is held here
         cid: Cid,
+        /// Ask the closest nodes how many of them have it on record
+        #[arg(long)]
+        verify: bool,
     },
+    /// Stop announcing content
+    Unprovide {
+        /// Content that is provided
+        cid: Cid,
+    },
+    /// List what is announced
+    Providing(Format),
     /// Get content into a file
     Get(Get),
+    /// Show how far a download is
+    DownloadStatus(Named),
+    /// List all downloads, running and ended
+    Downloads(Format),
+    /// End a running download; what it has got is kept
+    CancelDownload {
+        /// Content being downloaded
+        cid: Cid,
+    },
+    /// Show everything known of one content
+    Inspect {
+        /// The content
+        cid: Cid,
+        /// Also list its chunks
+        #[arg(long)]
+        chunks: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Forget content and free what nothing else needs
+    Rm {
+        /// The content
+        cid: Cid,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// List what others have announced to everybody
+    Announcements {
+        /// Go on with what is announced from now on
+        #[arg(long)]
+        follow: bool,
+        #[command(flatten)]
+        format: Format,
+    },
     /// List the content held here
     List(Format),
     /// Show the daemon at a glance
@@ -74,9 +120,22 @@ pub(crate) struct Get {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// Give up after this many seconds without a verified byte
+    /// Give up after this many seconds without a useful answer from anybody; when this joins a
+    /// running download, the longer time counts
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
+    /// Start the download and return at once
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Arguments of commands that read about one content.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Named {
+    /// The content
+    pub(crate) cid: Cid,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of commands that only read.

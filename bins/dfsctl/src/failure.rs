@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dfs_control::{ConnectError, Failure as Kind};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// A failed command.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let kind = Kind::from(status.code());
+        // No status of a daemon, but something that failed below it.
+        if status.code() == Code::Unknown {
+            let message = "what listens there does not answer like a dfsd; check --grpc-addr";
+            return Self::new(Kind::Unreachable, message);
+        }
         match kind {
             Kind::Unreachable => Self::new(
                 kind,

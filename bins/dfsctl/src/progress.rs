@@ -19,9 +19,9 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         bar.set_prefix(verb);
-        bar.enable_steady_tick(Duration::from_millis(200));
         let progress = Self { bar, started: Instant::now() };
         progress.style(size.is_some());
+        progress.bar.enable_steady_tick(Duration::from_millis(200));
         progress
     }
 

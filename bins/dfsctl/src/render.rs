@@ -60,6 +60,13 @@ pub(crate) fn age(ms: u64) -> String {
     format!("{} ago", span(seconds))
 }
 
+/// How long it is until a time in ms since the Unix epoch.
+pub(crate) fn until(ms: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = ms.saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)) / 1000;
+    format!("in {}", span(left))
+}
+
 /// A number of seconds in its largest unit.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {

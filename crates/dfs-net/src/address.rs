@@ -29,6 +29,17 @@ pub(crate) fn is_relayed(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
+/// What an address is reached over.
+pub(crate) fn transport(addr: &Multiaddr) -> &'static str {
+    addr.iter()
+        .find_map(|part| match part {
+            Protocol::Tcp(_) => Some("tcp"),
+            Protocol::QuicV1 => Some("quic"),
+            _ => None,
+        })
+        .unwrap_or("other")
+}
+
 /// Splits a trailing `/p2p/…` off.
 pub(crate) fn split_peer(addr: &Multiaddr) -> (Option<PeerId>, Multiaddr) {
     let mut addr = addr.clone();

@@ -1,10 +1,16 @@
 //! The libp2p behaviours of a node, with every setting and its reason.
 
+use std::collections::HashSet;
+use std::error::Error;
 use std::time::Duration;
 
-use dfs_wire::{chunk, metadata};
+use dfs_wire::{announcement, chunk, metadata};
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{
+    self, IdentTopic, IdentityTransform, MessageAuthenticity, PeerScoreParams, PeerScoreThresholds,
+    WhitelistSubscriptionFilter,
+};
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
@@ -23,8 +29,8 @@ const IDENTIFY_PROTOCOL: &str = "/dfs/1.0.0";
 const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Connections being set up in each direction.
 const MAX_PENDING: u32 = 32;
-/// Requests in each direction on one connection.
-const MAX_STREAMS: usize = 64;
+/// Requests on one connection, those of both sides together.
+const MAX_STREAMS: usize = 128;
 /// Only a lid: the codecs limit silence, not length.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A search that takes longer has met too many dead nodes.
@@ -41,13 +47,17 @@ pub(crate) struct NodeBehaviour {
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<ProviderStore>,
+    pub(crate) gossip: Gossip,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(crate) metadata: request_response::Behaviour<MetadataCodec>,
     pub(crate) chunk: request_response::Behaviour<ChunkCodec>,
 }
 
 impl NodeBehaviour {
-    pub(crate) fn new(keypair: &Keypair, config: &NetConfig) -> Self {
+    pub(crate) fn new(
+        keypair: &Keypair,
+        config: &NetConfig,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true);
@@ -55,20 +65,21 @@ impl NodeBehaviour {
             .with_request_timeout(EXCHANGE_TIMEOUT)
             .with_max_concurrent_streams(MAX_STREAMS);
         let protocol = |name| [(StreamProtocol::new(name), ProtocolSupport::Full)];
-        Self {
+        Ok(Self {
             limits: connection_limits::Behaviour::new(limits(config.max_connections)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(0.9),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kad(keypair, config.dht_mode),
+            gossip: gossip(keypair)?,
             mdns: mdns(keypair, config.mdns).into(),
             metadata: request_response::Behaviour::new(
                 protocol(metadata::PROTOCOL),
                 exchange.clone(),
             ),
             chunk: request_response::Behaviour::new(protocol(chunk::PROTOCOL), exchange),
-        }
+        })
     }
 }
 
@@ -102,6 +113,31 @@ fn kad(keypair: &Keypair, mode: DhtMode) -> kad::Behaviour<ProviderStore> {
         DhtMode::Client => kad::Mode::Client,
     }));
     kad
+}
+
+/// Gossip on the one topic of announcements.
+pub(crate) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
+
+/// The topic of announcements.
+pub(crate) fn public_topic() -> IdentTopic {
+    IdentTopic::new(announcement::TOPIC)
+}
+
+/// Messages are signed, checked before they are passed on, and small; a peer
+/// that sends bad ones loses its place.
+fn gossip(keypair: &Keypair) -> Result<Gossip, Box<dyn Error + Send + Sync>> {
+    let config = gossipsub::ConfigBuilder::default()
+        .validate_messages()
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        // The message and what gossip puts around it: key, signature, topic.
+        .max_transmit_size(announcement::MAX_LEN * 4)
+        .build()?;
+    let topics = WhitelistSubscriptionFilter(HashSet::from([public_topic().hash()]));
+    let signed = MessageAuthenticity::Signed(keypair.clone());
+    let mut gossip = Gossip::new_with_subscription_filter(signed, config, topics)?;
+    gossip.with_peer_score(PeerScoreParams::default(), PeerScoreThresholds::default())?;
+    gossip.subscribe(&public_topic())?;
+    Ok(gossip)
 }
 
 /// mDNS, if it is wanted and the system lets us; a node without it works.

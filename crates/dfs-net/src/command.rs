@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid};
-use dfs_wire::{chunk, metadata};
+use dfs_wire::{Announcement, chunk, metadata};
 use libp2p::request_response::InboundRequestId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -37,8 +37,15 @@ pub(crate) enum Command {
         cid: Cid,
         respond_to: Reply<Result<u32, NetError>>,
     },
+    Closest {
+        cid: Cid,
+        respond_to: Reply<Vec<PeerId>>,
+    },
     Withdraw {
         cid: Cid,
+    },
+    Publish {
+        announcement: Announcement,
     },
     FetchMetadata {
         peer: PeerId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dfs_wire::{chunk, metadata};
+use dfs_wire::{Announcement, chunk, metadata};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::command::RequestId;
@@ -32,6 +32,13 @@ pub enum NetEvent {
         /// What it asks for.
         request: chunk::Request,
     },
+    /// Somebody has announced content to everybody.
+    Announced {
+        /// Who signed the announcement.
+        sender: PeerId,
+        /// What was announced.
+        announcement: Announcement,
+    },
     /// The DHT has come to know its first node, so announcements that reached
     /// nobody are worth repeating.
     DhtJoined,
@@ -52,6 +59,25 @@ pub struct NetStatus {
     pub dht_mode: DhtMode,
     /// Nodes in the routing table.
     pub dht_peers: usize,
+    /// Content bytes per second sent to peers over the last seconds.
+    pub send_rate: u64,
+    /// Content bytes per second received from peers over the last seconds.
+    pub receive_rate: u64,
+    /// What has become of announcements of others.
+    pub gossip: GossipCounters,
+}
+
+/// What has become of announcements of others since the start. Those with a
+/// wrong signature do not even get here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct GossipCounters {
+    /// Taken and passed on.
+    pub accepted: u64,
+    /// Too large or no announcement; not passed on.
+    pub malformed: u64,
+    /// From somebody who announces too much; not passed on.
+    pub flooding: u64,
 }
 
 /// What is known of a peer, kept after it has gone until others push it out.
@@ -73,6 +99,8 @@ pub struct PeerInfo {
     pub bytes_sent: u64,
     /// Content and metadata bytes received from it since this node started.
     pub bytes_received: u64,
+    /// What the last connection runs over, such as "tcp".
+    pub transport: &'static str,
 }
 
 impl PeerInfo {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Header, Page, PageProof};
-use dfs_wire::{chunk, metadata};
+use dfs_wire::{Announcement, chunk, metadata};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,6 +75,35 @@ impl NetHandle {
     /// [`NetError::Announce`] if it cannot be made.
     pub async fn announce(&self, cid: Cid) -> Result<u32, NetError> {
         self.call(|respond_to| Command::Announce { cid, respond_to }).await?
+    }
+
+    /// The nodes of the DHT that are closest to the content and so keep its
+    /// provider records.
+    ///
+    /// # Errors
+    /// [`NetError::Closed`] after the shutdown.
+    pub async fn closest_peers(&self, cid: Cid) -> Result<Vec<PeerId>, NetError> {
+        self.call(|respond_to| Command::Closest { cid, respond_to }).await
+    }
+
+    /// Asks a peer whether it has this node on record as a provider.
+    ///
+    /// # Errors
+    /// [`FetchError`] if it does not answer that.
+    pub async fn is_provider_at(&self, peer: PeerId, cid: Cid) -> Result<bool, FetchError> {
+        match self.fetch_metadata(peer, metadata::Request::Provided { cid }).await? {
+            metadata::Response::Provided(provided) => Ok(provided),
+            other => Err(unfulfilled(&other)),
+        }
+    }
+
+    /// Announces content to everybody who listens. If nobody does yet, the
+    /// announcement waits for the first one.
+    ///
+    /// # Errors
+    /// [`NetError::Closed`] after the shutdown.
+    pub async fn publish(&self, announcement: Announcement) -> Result<(), NetError> {
+        self.send(Command::Publish { announcement }).await
     }
 
     /// Stops answering others that this node has the content. What was
@@ -192,7 +221,9 @@ fn unfulfilled(response: &metadata::Response) -> FetchError {
         metadata::Response::Busy { retry_ms } => {
             FetchError::Busy { retry: std::time::Duration::from_millis(retry_ms.into()) }
         }
-        metadata::Response::Header(_) | metadata::Response::Page(..) => {
+        metadata::Response::Header(_)
+        | metadata::Response::Page(..)
+        | metadata::Response::Provided(_) => {
             FetchError::Protocol { detail: "an answer to another question".to_owned() }
         }
     }

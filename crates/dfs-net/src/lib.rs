@@ -31,12 +31,14 @@ mod handle;
 pub mod identity;
 mod peer_book;
 mod provider_store;
+mod rate;
 
 pub use command::RequestId;
 pub use config::{DhtMode, NetConfig};
 pub use error::{FetchError, NetError};
-pub use event::{NetEvent, NetStatus, PeerInfo};
+pub use event::{GossipCounters, NetEvent, NetStatus, PeerInfo};
 pub use event_loop::spawn;
 pub use handle::NetHandle;
 pub use libp2p::identity::Keypair;
 pub use libp2p::{Multiaddr, PeerId};
+pub use rate::Rate;

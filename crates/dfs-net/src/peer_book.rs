@@ -4,13 +4,14 @@
 //! that is not connected.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::address::{self, MAX_ADDRESSES};
 use crate::event::PeerInfo;
+use crate::rate::Rate;
 
 /// Peers remembered.
 const MAX_PEERS: usize = 4_096;
@@ -21,11 +22,14 @@ const MAX_AGENT: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct PeerBook {
     peers: HashMap<PeerId, PeerInfo>,
+    sent: Rate,
+    received: Rate,
 }
 
 impl PeerBook {
     pub(crate) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         let Some(info) = self.entry(peer) else { return };
+        info.transport = address::transport(endpoint.get_remote_address());
         match endpoint {
             ConnectedPoint::Dialer { address, .. } => {
                 info.outbound += 1;
@@ -66,13 +70,21 @@ impl PeerBook {
         }
     }
 
+    /// Bytes per second sent and received.
+    pub(crate) fn rates(&mut self) -> (u64, u64) {
+        let now = Instant::now();
+        (self.sent.per_second(now), self.received.per_second(now))
+    }
+
     pub(crate) fn sent(&mut self, peer: PeerId, bytes: usize) {
+        self.sent.add(bytes as u64, Instant::now());
         if let Some(info) = self.peers.get_mut(&peer) {
             info.bytes_sent += bytes as u64;
         }
     }
 
     pub(crate) fn received(&mut self, peer: PeerId, bytes: usize) {
+        self.received.add(bytes as u64, Instant::now());
         if let Some(info) = self.peers.get_mut(&peer) {
             info.bytes_received += bytes as u64;
         }
@@ -102,6 +114,7 @@ impl PeerBook {
             rtt: None,
             bytes_sent: 0,
             bytes_received: 0,
+            transport: "",
         }))
     }
 }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dfs_core::{Cid, Manifest};
+use dfs_core::{Cid, Header, Leaf, Manifest};
 use dfs_net::{Multiaddr, NetHandle, NetStatus, PeerInfo};
-use dfs_store::{Item, ProvideRecord};
-use tokio::sync::{mpsc, watch};
+use dfs_store::{Batch, Item, ProvideRecord, Row};
+use dfs_wire::Announcement;
+use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::announcements::{Announcements, Heard};
 use crate::disk::{Disk, blocking, for_each};
 use crate::error::NodeError;
 use crate::fetch::{DownloadStatus, Downloads, GetOptions};
@@ -25,6 +27,7 @@ pub struct NodeClient {
     pub(crate) net: NetHandle,
     pub(crate) provide: ProvideHandle,
     pub(crate) downloads: Downloads,
+    pub(crate) announcements: Announcements,
     pub(crate) started: Instant,
 }
 
@@ -40,6 +43,8 @@ pub struct NodeStatus {
     pub store_bytes: u64,
     /// Content held completely.
     pub items: u64,
+    /// Chunks in the store, about.
+    pub chunks: u64,
     /// Downloads that are running.
     pub active_downloads: usize,
 }
@@ -54,6 +59,32 @@ pub struct Held {
     pub item: Item,
     /// Whether and how it is provided.
     pub provide: Option<ProvideRecord>,
+}
+
+/// Everything known of one content.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// What the CID commits to.
+    pub header: Header,
+    /// What is held, if all of it is.
+    pub item: Option<Item>,
+    /// Content bytes held.
+    pub bytes_held: u64,
+    /// Chunks held.
+    pub chunks_held: u64,
+    /// Whether and how it is provided.
+    pub provide: Option<ProvideRecord>,
+}
+
+/// What the closest nodes say about an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Closest nodes asked.
+    pub asked: u32,
+    /// Those that have this node on record as a provider.
+    pub confirmed: u32,
 }
 
 /// An addition under way; dropping it ends the work.
@@ -153,6 +184,145 @@ impl NodeClient {
     /// [`NodeError`] if the store fails.
     pub async fn unprovide(&self, cid: Cid) -> Result<bool, NodeError> {
         self.provide.withdraw(cid).await
+    }
+
+    /// Everything that is announced.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store fails.
+    pub async fn providing(&self) -> Result<Vec<(Cid, ProvideRecord)>, NodeError> {
+        let store = Arc::clone(self.disk.store());
+        blocking(move || {
+            let mut provides = Vec::new();
+            let rows = |after: Option<&Cid>, limit| store.provides(after, limit);
+            for_each(rows, |cid, record| {
+                provides.push((cid, record));
+                Ok(())
+            })?;
+            Ok(provides)
+        })
+        .await
+    }
+
+    /// Asks the closest nodes whether they have this node on record.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the network has ended.
+    pub async fn verify_provide(&self, cid: Cid) -> Result<Verified, NodeError> {
+        let peers = self.net.closest_peers(cid).await?;
+        let asked = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+        let asking = peers.into_iter().map(|peer| {
+            let net = self.net.clone();
+            async move { net.is_provider_at(peer, cid).await.unwrap_or(false) }
+        });
+        let answers = futures::future::join_all(asking).await;
+        let confirmed = answers.into_iter().map(u32::from).sum();
+        Ok(Verified { asked, confirmed })
+    }
+
+    /// Announces content that is held here to everybody who listens.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if it is not held.
+    pub async fn announce(&self, cid: Cid) -> Result<(), NodeError> {
+        let item = self.disk.run(move |store| store.item(&cid)).await?;
+        let item = item.ok_or(NodeError::NotHeld { cid })?;
+        let size = item.manifest.header().size();
+        let announcement = Announcement::new(cid, size, item.name.as_deref());
+        Ok(self.net.publish(announcement).await?)
+    }
+
+    /// What others have announced, oldest first, and what comes after it.
+    #[must_use]
+    pub fn announcements(&self) -> (Vec<Heard>, broadcast::Receiver<Heard>) {
+        self.announcements.follow()
+    }
+
+    /// Forgets content: ends its download, stops announcing it, and frees the
+    /// chunks that nothing else needs. Returns their bytes.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if nothing of it is here.
+    pub async fn remove(&self, cid: Cid) -> Result<u64, NodeError> {
+        self.downloads.end(&cid).await;
+        let (item, download) =
+            self.disk.run(move |store| Ok((store.item(&cid)?, store.download(&cid)?))).await?;
+        if item.is_none() && download.is_none() {
+            return Err(NodeError::NotHeld { cid });
+        }
+        self.provide.withdraw(cid).await?;
+        let mut roots: Vec<_> =
+            item.iter().flat_map(|item| item.manifest.page_roots()).copied().collect();
+        let partial = download.into_iter().flat_map(|record| record.page_roots);
+        roots.extend(partial.map(|(_, root)| root));
+        let freed = self
+            .disk
+            .run(move |store| {
+                let batch =
+                    Batch::default().with(Row::RemoveItem(cid)).with(Row::RemoveDownload(cid));
+                let freed = store.let_go(cid.into(), &roots, batch)?;
+                store.reclaim()?;
+                Ok(freed)
+            })
+            .await?;
+        Ok(freed)
+    }
+
+    /// Everything known of one content.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if nothing of it is here.
+    pub async fn inspect(&self, cid: Cid) -> Result<Inspection, NodeError> {
+        let (item, provide) =
+            self.disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
+        if let Some(item) = item {
+            let header = *item.manifest.header();
+            let (bytes_held, chunks_held) = (header.size(), header.chunk_count());
+            return Ok(Inspection { header, item: Some(item), bytes_held, chunks_held, provide });
+        }
+        let (status, record) = (
+            self.downloads.status(cid).await?,
+            self.disk.run(move |store| store.download(&cid)).await?,
+        );
+        let header = record.and_then(|record| record.header).ok_or(NodeError::NotHeld { cid })?;
+        let (bytes_held, chunks_held) =
+            status.map_or((0, 0), |status| (status.bytes_done, status.chunks_done));
+        Ok(Inspection { header, item: None, bytes_held, chunks_held, provide })
+    }
+
+    /// The leaves of content held completely, page by page.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if it is not held.
+    pub async fn leaves(
+        &self,
+        cid: Cid,
+    ) -> Result<mpsc::Receiver<Result<Vec<Leaf>, NodeError>>, NodeError> {
+        let manifest = self.manifest(cid).await?;
+        let (parts, receiver) = mpsc::channel(2);
+        let store = Arc::clone(self.disk.store());
+        tokio::task::spawn_blocking(move || {
+            for root in manifest.page_roots() {
+                let page = store.page(root).map_err(NodeError::from).and_then(|page| {
+                    let detail = "a page is missing".to_owned();
+                    page.ok_or(NodeError::Damaged { cid, detail })
+                });
+                let last = page.is_err();
+                let part = page.map(|page| page.leaves().to_vec());
+                if parts.blocking_send(part).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// All downloads, running and remembered.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store fails.
+    pub async fn downloads(&self) -> Result<Vec<DownloadStatus>, NodeError> {
+        self.downloads.all().await
     }
 
     /// Starts getting content, or joins the download that is running. The
@@ -257,14 +427,14 @@ impl NodeClient {
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let net = self.net.status().await?;
         let store = Arc::clone(self.disk.store());
-        let (store_bytes, items) = blocking(move || -> Result<_, NodeError> {
+        let (store_bytes, items, chunks) = blocking(move || -> Result<_, NodeError> {
             let mut items = 0;
             let rows = |after: Option<&Cid>, limit| store.items(after, limit);
             for_each(rows, |_, _| {
                 items += 1;
                 Ok(())
             })?;
-            Ok((store.size_on_disk()?, items))
+            Ok((store.size_on_disk()?, items, store.chunk_count()?))
         })
         .await?;
         Ok(NodeStatus {
@@ -272,6 +442,7 @@ impl NodeClient {
             uptime: self.started.elapsed(),
             store_bytes,
             items,
+            chunks,
             active_downloads: self.downloads.active(),
         })
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use dfs_core::{Chunker, Cid, Kind, Leaf, ManifestBuilder, Profile};
-use dfs_store::{Batch, Item, Row, Store};
+use dfs_core::{ChunkHash, Chunker, Cid, Kind, Leaf, ManifestBuilder, Profile, Subtree};
+use dfs_store::{Batch, Item, Owner, Row, Store};
 
 use crate::clock::now_ms;
 use crate::error::NodeError;
@@ -113,6 +113,12 @@ struct Import<'a, P> {
     new_bytes: u64,
     /// Chunks of a small file, written with its rows.
     small: Vec<(Leaf, Bytes)>,
+    /// Holds the pages of a large file until its CID is known.
+    owner: Owner,
+    /// Roots of the pages stored so far.
+    roots: Vec<Subtree>,
+    /// Chunks that no page refers to yet.
+    leased: Vec<ChunkHash>,
 }
 
 impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
@@ -126,6 +132,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             bytes: 0,
             new_bytes: 0,
             small: Vec::new(),
+            owner: Owner::provisional(random()),
+            roots: Vec::new(),
+            leased: Vec::new(),
         }
     }
 
@@ -142,7 +151,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             let leaf = Leaf::of(chunk);
             self.store_chunk(leaf, chunk)?;
             if let Some((root, page)) = builder.push(leaf) {
-                self.store.commit(Batch::default().with(Row::Page(root, page)))?;
+                self.store_page(root, page)?;
             }
             if !(self.progress)(self.bytes) {
                 return Err(NodeError::Download {
@@ -155,7 +164,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let (manifest, last) =
             finished.map_err(|error| failed(io::Error::new(io::ErrorKind::FileTooLarge, error)))?;
         if let Some((root, page)) = last {
-            self.batch.push(Row::Page(root, page));
+            self.batch.push(Row::Page { owner: manifest.cid().into(), root, page });
         }
         self.item = Some(Item {
             manifest,
@@ -164,6 +173,18 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             public: self.options.public,
         });
         Ok(self)
+    }
+
+    /// Stores a full page. A crash before the end lets go of it.
+    fn store_page(&mut self, root: Subtree, page: dfs_core::Page) -> Result<(), NodeError> {
+        self.roots.push(root);
+        let owner = self.owner;
+        let batch = Batch::default()
+            .with(Row::Page { owner, root, page })
+            .with(Row::Provisional { owner, roots: self.roots.clone() });
+        self.store.commit(batch)?;
+        self.store.release_chunks(&std::mem::take(&mut self.leased));
+        Ok(())
     }
 
     fn store_chunk(&mut self, leaf: Leaf, chunk: &[u8]) -> Result<(), NodeError> {
@@ -182,7 +203,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     /// only"; the commit at the end makes that durable too. Until then the
     /// store flushes in the background as its write buffers fill.
     fn put(&mut self, leaf: Leaf, bytes: &[u8]) -> Result<(), NodeError> {
-        if self.store.has_chunk(&leaf.hash)? {
+        if self.lease(leaf.hash)? {
             return Ok(());
         }
         self.store.put_chunk(&leaf.hash, bytes)?;
@@ -190,9 +211,16 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         Ok(())
     }
 
+    /// Leases a chunk and says whether it is present. Until a page refers to
+    /// it, nobody may remove it.
+    fn lease(&mut self, hash: ChunkHash) -> Result<bool, NodeError> {
+        self.leased.push(hash);
+        Ok(self.store.lease_chunk(&hash)?)
+    }
+
     fn commit(mut self) -> Result<Added, NodeError> {
         for (leaf, bytes) in std::mem::take(&mut self.small) {
-            if !self.store.has_chunk(&leaf.hash)? {
+            if !self.lease(leaf.hash)? {
                 self.new_bytes += u64::from(leaf.len);
                 self.batch.push(Row::Chunk(leaf.hash, bytes));
             }
@@ -210,8 +238,32 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             None => item,
         };
         self.batch.push(Row::Item(Box::new(item)));
-        self.store.commit(self.batch)?;
+        if !self.roots.is_empty() {
+            let (from, to) = (self.owner, cid.into());
+            let roots = std::mem::take(&mut self.roots);
+            self.batch.push(Row::Adopt { from, to, roots });
+        }
+        self.store.commit(std::mem::take(&mut self.batch))?;
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
     }
+}
+
+impl<P> Drop for Import<'_, P> {
+    /// Lets go of everything that nothing else refers to: the leases, and the
+    /// pages of a file that was not added in the end.
+    fn drop(&mut self) {
+        self.store.release_chunks(&self.leased);
+        if !self.roots.is_empty()
+            && let Err(error) = self.store.let_go(self.owner, &self.roots, Batch::default())
+        {
+            tracing::warn!(%error, "the next start lets go of an unfinished file");
+        }
+    }
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
 }

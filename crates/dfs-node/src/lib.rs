@@ -17,6 +17,7 @@
 //! # Ok(()) }
 //! ```
 
+mod announcements;
 mod client;
 mod clock;
 mod config;
@@ -31,7 +32,8 @@ pub mod rpc;
 mod runtime;
 mod serve;
 
-pub use client::{Held, NodeClient, NodeStatus};
+pub use announcements::Heard;
+pub use client::{Held, Inspection, NodeClient, NodeStatus, Verified};
 pub use config::{NodeConfig, StoreConfig};
 pub use dfs_core::{Cid, Profile};
 pub use dfs_net::{DhtMode, Keypair, Multiaddr, PeerId, identity};

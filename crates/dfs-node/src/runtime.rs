@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use dfs_store::{MemoryStore, RocksStore, Store};
 
+use crate::announcements::Announcements;
 use crate::client::NodeClient;
 use crate::config::{NodeConfig, StoreConfig};
 use crate::disk::{Disk, blocking};
@@ -36,10 +37,13 @@ impl NodeRuntime {
         let disk = Disk::new(store);
         let (net, events) = dfs_net::spawn(config.net).await?;
         let provide = provide::spawn(disk.clone(), net.clone()).await?;
-        tokio::spawn(serve::run(disk.clone(), net.clone(), provide.clone(), events));
+        let announcements = Announcements::new();
+        let heard = announcements.clone();
+        tokio::spawn(serve::run(disk.clone(), net.clone(), provide.clone(), heard, events));
         let downloads = Downloads::new(disk.clone(), net.clone());
         downloads.resume().await?;
-        let client = NodeClient { disk, net, provide, downloads, started: Instant::now() };
+        let client =
+            NodeClient { disk, net, provide, downloads, announcements, started: Instant::now() };
         Ok(Self { client })
     }
 

@@ -8,6 +8,7 @@ use dfs_store::{Store, StoreError};
 use dfs_wire::{chunk, metadata};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::announcements::Announcements;
 use crate::disk::Disk;
 use crate::provide::ProvideHandle;
 
@@ -19,14 +20,22 @@ pub(crate) async fn run(
     disk: Disk,
     net: NetHandle,
     provide: ProvideHandle,
+    announcements: Announcements,
     mut events: mpsc::Receiver<NetEvent>,
 ) {
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     while let Some(event) = events.recv().await {
-        if matches!(event, NetEvent::DhtJoined) {
-            provide.dht_joined();
-            continue;
-        }
+        let event = match event {
+            NetEvent::DhtJoined => {
+                provide.dht_joined();
+                continue;
+            }
+            NetEvent::Announced { sender, announcement } => {
+                announcements.add(sender, announcement);
+                continue;
+            }
+            request => request,
+        };
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (disk, net) = (disk.clone(), net.clone());
         tokio::spawn(async move {
@@ -72,6 +81,8 @@ fn metadata_for(
             store.item(&cid)?.map(|item| metadata::Response::Header(*item.manifest.header()))
         }
         metadata::Request::Page { cid, index } => page_of(store, &cid, index)?,
+        // Answered by the network, which keeps provider records.
+        metadata::Request::Provided { .. } => None,
     };
     Ok(response.unwrap_or(metadata::Response::NotFound))
 }

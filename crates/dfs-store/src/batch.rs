@@ -4,6 +4,31 @@ use dfs_core::{ChunkHash, Cid, Page, Subtree};
 
 use crate::record::{DownloadRecord, Item, ProvideRecord};
 
+/// Somebody for whom pages and their chunks are kept: content by its CID, or a
+/// job that does not know the CID yet by a number of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner([u8; 32]);
+
+impl Owner {
+    /// An owner that is no content; the bytes have to be random.
+    #[must_use]
+    pub const fn provisional(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The raw bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<Cid> for Owner {
+    fn from(cid: Cid) -> Self {
+        Self(*cid.as_bytes())
+    }
+}
+
 /// One change within a [`Batch`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -11,8 +36,33 @@ pub enum Row {
     /// Store a chunk together with the rows (for what is small or slow; large
     /// amounts go through [`crate::ChunkStore::put_chunk`]).
     Chunk(ChunkHash, bytes::Bytes),
-    /// Store a page of leaves under its root.
-    Page(Subtree, Page),
+    /// Store a page of leaves under its root and hold it for an owner; from
+    /// then on its chunks are kept too.
+    Page {
+        /// Who needs it.
+        owner: Owner,
+        /// Its root.
+        root: Subtree,
+        /// The leaves.
+        page: Page,
+    },
+    /// Hand all pages over from one owner to another.
+    Adopt {
+        /// Who has held them.
+        from: Owner,
+        /// Who holds them from now on.
+        to: Owner,
+        /// Roots of the pages.
+        roots: Vec<Subtree>,
+    },
+    /// Let go of everything of this owner the next time the store is opened,
+    /// unless it is adopted before: what a crash would leave behind.
+    Provisional {
+        /// The owner.
+        owner: Owner,
+        /// Roots of the pages it holds.
+        roots: Vec<Subtree>,
+    },
     /// Hold this content.
     Item(Box<Item>),
     /// Forget this content.

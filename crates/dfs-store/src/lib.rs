@@ -26,12 +26,13 @@
 mod batch;
 mod error;
 mod format;
+mod lease;
 mod memory;
 mod record;
 mod rocks;
 mod store;
 
-pub use batch::{Batch, Row};
+pub use batch::{Batch, Owner, Row};
 pub use error::StoreError;
 pub use format::STORE_VERSION;
 pub use memory::MemoryStore;

@@ -1,21 +1,23 @@
 //! A store in memory. Nothing survives the process; everything else is as in
 //! [`crate::RocksStore`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Page, Subtree};
 
-use crate::batch::{Batch, Row};
+use crate::batch::{Batch, Owner, Row};
 use crate::error::StoreError;
+use crate::lease::Leases;
 use crate::record::{DownloadRecord, Item, ProvideRecord};
 use crate::store::{ChunkStore, MetaStore};
 
 /// Maps behind one lock.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
+    leases: Leases,
     maps: Mutex<Maps>,
 }
 
@@ -23,6 +25,10 @@ pub struct MemoryStore {
 struct Maps {
     chunks: BTreeMap<ChunkHash, Bytes>,
     pages: BTreeMap<[u8; 40], Page>,
+    /// Which pages a chunk stands in.
+    uses: BTreeSet<(ChunkHash, [u8; 40])>,
+    /// Who holds a page.
+    holds: BTreeSet<([u8; 40], Owner)>,
     items: BTreeMap<Cid, Item>,
     provides: BTreeMap<Cid, ProvideRecord>,
     downloads: BTreeMap<Cid, DownloadRecord>,
@@ -50,6 +56,19 @@ impl ChunkStore for MemoryStore {
         Ok(())
     }
 
+    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        self.leases.lease(hash);
+        self.has_chunk(hash)
+    }
+
+    fn release_chunks(&self, hashes: &[ChunkHash]) {
+        self.leases.release(hashes);
+    }
+
+    fn chunk_count(&self) -> Result<u64, StoreError> {
+        Ok(self.maps().chunks.len() as u64)
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -61,6 +80,37 @@ impl MetaStore for MemoryStore {
         for row in batch.rows() {
             maps.apply(row.clone());
         }
+        Ok(())
+    }
+
+    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError> {
+        self.commit(batch)?;
+        let removing = self.leases.removing();
+        let mut maps = self.maps();
+        let mut freed = 0;
+        for root in roots.iter().map(Subtree::encode) {
+            maps.holds.remove(&(root, owner));
+            if maps
+                .holds
+                .range((root, Owner::provisional([0; 32]))..)
+                .next()
+                .is_some_and(|h| h.0 == root)
+            {
+                continue;
+            }
+            let Some(page) = maps.pages.remove(&root) else { continue };
+            for leaf in page.leaves() {
+                maps.uses.remove(&(leaf.hash, root));
+                let used = maps.uses.range((leaf.hash, [0; 40])..).next();
+                if used.is_none_or(|used| used.0 != leaf.hash) && !removing.is_leased(&leaf.hash) {
+                    freed += maps.chunks.remove(&leaf.hash).map_or(0, |bytes| bytes.len() as u64);
+                }
+            }
+        }
+        Ok(freed)
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -109,7 +159,20 @@ impl Maps {
     fn apply(&mut self, row: Row) {
         match row {
             Row::Chunk(hash, bytes) => drop(self.chunks.insert(hash, bytes)),
-            Row::Page(root, page) => drop(self.pages.insert(root.encode(), page)),
+            Row::Page { owner, root, page } => {
+                let root = root.encode();
+                self.uses.extend(page.leaves().iter().map(|leaf| (leaf.hash, root)));
+                self.holds.insert((root, owner));
+                self.pages.insert(root, page);
+            }
+            Row::Adopt { from, to, roots } => {
+                for root in roots.iter().map(Subtree::encode) {
+                    self.holds.remove(&(root, from));
+                    self.holds.insert((root, to));
+                }
+            }
+            // Nothing here survives the process anyway.
+            Row::Provisional { .. } => {}
             Row::Item(item) => drop(self.items.insert(item.manifest.cid(), *item)),
             Row::RemoveItem(cid) => drop(self.items.remove(&cid)),
             Row::Provide(cid, record) => drop(self.provides.insert(cid, record)),

@@ -208,9 +208,11 @@ fn from_row<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
 ) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&RECORD_VERSION, row)) => {
-            postcard::from_bytes(row).map_err(|error| damaged(family, error.to_string()))
-        }
+        Some((&RECORD_VERSION, row)) => match postcard::take_from_bytes(row) {
+            Ok((row, [])) => Ok(row),
+            Ok((_, rest)) => Err(damaged(family, format!("{} bytes behind it", rest.len()))),
+            Err(error) => Err(damaged(family, error.to_string())),
+        },
         Some((version, _)) => Err(damaged(family, format!("unknown record version {version}"))),
         None => Err(damaged(family, "empty row".to_owned())),
     }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Page, Subtree};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Owner};
 use crate::error::StoreError;
 use crate::record::{DownloadRecord, Item, ProvideRecord};
 
@@ -31,6 +31,23 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// [`StoreError`] if the store fails.
     fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Like [`Self::has_chunk`], and from now on the chunk is not removed until
+    /// it is released as often as it was leased. Whoever counts a chunk as
+    /// present, or puts one, before anything refers to it leases it first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails; the lease then holds all the same.
+    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError>;
+
+    /// Ends one lease of each chunk.
+    fn release_chunks(&self, hashes: &[ChunkHash]);
+
+    /// Number of chunks, about.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn chunk_count(&self) -> Result<u64, StoreError>;
+
     /// Makes every chunk put before the call durable. Does nothing if all are.
     ///
     /// # Errors
@@ -46,6 +63,22 @@ pub trait MetaStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] if the store fails; the batch is then not applied.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Applies the batch and lets go of the owner's pages with these roots.
+    /// Pages that nobody else holds are removed, and with them the chunks that
+    /// no other page has and nobody leases. Returns the bytes of those chunks.
+    /// A crash on the way is made up for when the store is next opened.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError>;
+
+    /// Gives the space of removed chunks back to the file system, if it is
+    /// much compared to what is left.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn reclaim(&self) -> Result<(), StoreError>;
 
     /// Content that is held completely.
     ///

@@ -130,6 +130,11 @@ impl<P: Peer> Download<P> {
         if pages == 0 { Status::FetchingManifest } else { Status::Downloading }
     }
 
+    /// Lets the download wait at least this long for a useful answer.
+    pub fn extend_timeout(&mut self, timeout: Duration) {
+        self.config.timeout = self.config.timeout.max(timeout);
+    }
+
     /// The header, once it is known.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {

@@ -2,7 +2,8 @@
 //! no more than they may.
 //!
 //! [`metadata`] carries headers and pages of leaves, [`chunk`] carries chunks.
-//! Both are one request and one response per exchange, over any byte stream of
+//! [`announcement`] is a single message on a gossip topic.
+//! The first two are one request and one response per exchange, over any byte stream of
 //! the `futures` traits; which transport brings the stream is not known here.
 //! Every length is checked before anything is allocated for it, and what comes
 //! out of a codec is well formed. Whether it is *true*, that is, belongs to the
@@ -20,9 +21,11 @@
 //! # Ok::<(), dfs_wire::WireError>(()) }).unwrap();
 //! ```
 
+pub mod announcement;
 pub mod chunk;
 mod error;
 mod frame;
 pub mod metadata;
 
+pub use announcement::Announcement;
 pub use error::WireError;

@@ -34,6 +34,11 @@ pub enum Request {
         /// Index of the page, from 0.
         index: u64,
     },
+    /// Whether the DHT records kept there name the asker as a provider.
+    Provided {
+        /// Content asked about.
+        cid: Cid,
+    },
 }
 
 /// What it answers.
@@ -43,6 +48,8 @@ pub enum Response {
     Header(Header),
     /// The page and its proof; to be verified against a header.
     Page(Page, PageProof),
+    /// Whether the asker is on record as a provider.
+    Provided(bool),
     /// Nothing of the kind is held here.
     NotFound,
     /// Held perhaps, but too busy now.
@@ -58,6 +65,7 @@ enum Body<'a> {
     Page { leaves: &'a [u8], siblings: &'a [u8] },
     NotFound,
     Busy { retry_ms: u32 },
+    Provided(bool),
 }
 
 /// Decodes the body of a request.
@@ -82,6 +90,7 @@ pub fn decode_response(body: &[u8]) -> Result<Response, WireError> {
             let proof = PageProof::decode(siblings).map_err(WireError::malformed)?;
             Ok(Response::Page(page, proof))
         }
+        Body::Provided(provided) => Ok(Response::Provided(provided)),
         Body::NotFound => Ok(Response::NotFound),
         Body::Busy { retry_ms } => Ok(Response::Busy { retry_ms }),
     }
@@ -111,6 +120,7 @@ pub fn encode_response(response: &Response) -> Vec<u8> {
         Response::Page(page, proof) => {
             encode(&Body::Page { leaves: &page.encode(), siblings: &proof.encode() })
         }
+        Response::Provided(provided) => encode(&Body::Provided(*provided)),
         Response::NotFound => encode(&Body::NotFound),
         Response::Busy { retry_ms } => encode(&Body::Busy { retry_ms: *retry_ms }),
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Kind, Leaf, ManifestBuilder, Profile};
-use dfs_wire::{WireError, chunk, metadata};
+use dfs_wire::{Announcement, WireError, chunk, metadata};
 use futures::executor::block_on;
 use proptest::prelude::*;
 
@@ -77,9 +77,19 @@ proptest! {
     }
 
     #[test]
+    fn announcements_round_trip_below_the_limit(cid: [u8; 32], size in 0..1_u64 << 50, name: Option<String>) {
+        let name = name.filter(|name| !name.is_empty());
+        let announcement = Announcement::new(Cid::from_bytes(cid), size, name.as_deref());
+        let bytes = announcement.encode();
+        prop_assert!(bytes.len() <= dfs_wire::announcement::MAX_LEN);
+        prop_assert_eq!(Announcement::decode(&bytes).expect("decodes"), announcement);
+    }
+
+    #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = block_on(metadata::read_request(&mut bytes.as_slice()));
         let _ = block_on(metadata::read_response(&mut bytes.as_slice()));
+        let _ = Announcement::decode(&bytes);
         let _ = metadata::decode_request(&bytes);
         let _ = metadata::decode_response(&bytes);
         let _ = block_on(chunk::read_request(&mut bytes.as_slice()));

@@ -40,6 +40,13 @@ pub(super) async fn run(endpoint: &Endpoint, args: Get) -> Result<(), Failure> {
     let request =
         GetRequest { cid: args.cid.to_string(), path, force: args.force, timeout_s: args.timeout };
     let stream = client.get(request).await?.into_inner();
+    if args.detach {
+        if !here {
+            let message = "--detach needs a file that the daemon itself can write";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        return Ok(());
+    }
     follow(stream, args.cid).await?;
     match (here, to_stdout) {
         (true, _) => Ok(()),
@@ -69,7 +76,7 @@ async fn follow(mut stream: Streaming<DownloadStatus>, cid: Cid) -> Result<(), F
             _ = tokio::signal::ctrl_c() => {
                 progress.clear();
                 return Err(Failure::interrupted(format!(
-                    "no longer watching; the daemon goes on with {cid}"
+                    "no longer watching; the daemon goes on with {cid} (see download-status, cancel-download)"
                 )));
             }
         };

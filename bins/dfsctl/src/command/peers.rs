@@ -16,6 +16,9 @@ struct Peer {
     agent: Option<String>,
     addresses: Vec<String>,
     connected: bool,
+    /// "in", "out", "in+out" or "gone".
+    direction: &'static str,
+    transport: String,
     inbound: u32,
     outbound: u32,
     rtt_us: Option<u64>,
@@ -25,10 +28,13 @@ struct Peer {
 
 impl From<PeerInfo> for Peer {
     fn from(info: PeerInfo) -> Self {
+        let direction = direction(&info);
         Self {
             peer_id: info.peer_id,
             agent: (!info.agent.is_empty()).then_some(info.agent),
             addresses: info.addresses,
+            direction,
+            transport: info.transport,
             connected: info.inbound + info.outbound > 0,
             inbound: info.inbound,
             outbound: info.outbound,
@@ -53,19 +59,23 @@ pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failu
     Ok(render::table(heading, &peers.iter().map(row).collect::<Vec<_>>())?)
 }
 
-fn row(peer: &Peer) -> [String; 7] {
-    let state = match (peer.outbound > 0, peer.inbound > 0) {
+/// Who dialled the open connections.
+fn direction(info: &PeerInfo) -> &'static str {
+    match (info.outbound > 0, info.inbound > 0) {
         (true, true) => "in+out",
         (true, false) => "out",
         (false, true) => "in",
         (false, false) => "gone",
-    };
+    }
+}
+
+fn row(peer: &Peer) -> [String; 7] {
     let rtt = peer
         .rtt_us
         .map_or_else(|| "-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100));
     [
         peer.peer_id.clone(),
-        state.to_owned(),
+        peer.direction.to_owned(),
         rtt,
         HumanBytes(peer.bytes_sent).to_string(),
         HumanBytes(peer.bytes_received).to_string(),

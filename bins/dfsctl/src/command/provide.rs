@@ -1,13 +1,17 @@
-//! `dfsctl provide`.
+//! `dfsctl provide`, `unprovide` and `providing`.
 
-use dfs_control::proto::ProvideRequest;
-use dfs_control::{Endpoint, connect};
+use dfs_control::proto::{
+    ProvideRequest, Provided, ProvidingRequest, UnprovideRequest, VerifyProvideRequest,
+};
+use dfs_control::{Endpoint, Failure as Kind, connect};
 use dfs_core::Cid;
+use serde::Serialize;
 
+use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
 
-pub(super) async fn run(endpoint: &Endpoint, cid: Cid) -> Result<(), Failure> {
+pub(super) async fn run(endpoint: &Endpoint, cid: Cid, verify: bool) -> Result<(), Failure> {
     let mut client = connect(endpoint).await?;
     let request = ProvideRequest { cid: cid.to_string() };
     let reply = client.provide(request).await?.into_inner();
@@ -16,5 +20,69 @@ pub(super) async fn run(endpoint: &Endpoint, cid: Cid) -> Result<(), Failure> {
         1 => "provided; announced to 1 node".to_owned(),
         n => format!("provided; announced to {n} nodes"),
     };
-    Ok(render::line(sent)?)
+    render::line(sent)?;
+    if verify {
+        let request = VerifyProvideRequest { cid: cid.to_string() };
+        let reply = client.verify_provide(request).await?.into_inner();
+        let (confirmed, asked) = (reply.confirmed, reply.asked);
+        render::line(format!("{confirmed} of the {asked} closest nodes have it on record"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn stop(endpoint: &Endpoint, cid: Cid) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let request = UnprovideRequest { cid: cid.to_string() };
+    if client.unprovide(request).await?.into_inner().was_provided {
+        return Ok(render::line("no longer provided; records elsewhere expire within two days")?);
+    }
+    Err(Failure::new(Kind::NotFound, format!("{cid} is not provided")))
+}
+
+/// One row, as `--json` prints it.
+#[derive(Serialize)]
+struct Row {
+    cid: String,
+    since_ms: u64,
+    announced_ms: Option<u64>,
+    due_ms: u64,
+    sent_to: u32,
+}
+
+impl From<Provided> for Row {
+    fn from(provided: Provided) -> Self {
+        Self {
+            cid: provided.cid,
+            since_ms: provided.since_ms,
+            announced_ms: provided.announced_ms,
+            due_ms: provided.due_ms,
+            sent_to: provided.sent_to,
+        }
+    }
+}
+
+pub(super) async fn list(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let mut stream = client.providing(ProvidingRequest {}).await?.into_inner();
+    let mut rows: Vec<Row> = Vec::new();
+    while let Some(provided) = stream.message().await? {
+        rows.push(provided.into());
+    }
+    if format.json {
+        return Ok(render::json(&rows)?);
+    }
+    let heading = ["CID", "SINCE", "ANNOUNCED", "DUE", "SENT TO"];
+    let cells: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            [
+                row.cid.clone(),
+                render::age(row.since_ms),
+                row.announced_ms.map_or_else(|| "never".to_owned(), render::age),
+                render::until(row.due_ms),
+                row.sent_to.to_string(),
+            ]
+        })
+        .collect();
+    Ok(render::table(heading, &cells)?)
 }

@@ -23,6 +23,12 @@ struct Status {
     connected_peers: u32,
     dht_mode: String,
     dht_peers: u32,
+    chunks: u64,
+    send_rate: u64,
+    receive_rate: u64,
+    announcements_accepted: u64,
+    announcements_malformed: u64,
+    announcements_flooding: u64,
 }
 
 impl From<StatusReply> for Status {
@@ -39,6 +45,12 @@ impl From<StatusReply> for Status {
             connected_peers: reply.connected_peers,
             dht_mode: reply.dht_mode,
             dht_peers: reply.dht_peers,
+            chunks: reply.chunks,
+            send_rate: reply.send_rate,
+            receive_rate: reply.receive_rate,
+            announcements_accepted: reply.announcements_accepted,
+            announcements_malformed: reply.announcements_malformed,
+            announcements_flooding: reply.announcements_flooding,
         }
     }
 }
@@ -54,10 +66,12 @@ pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failu
     rows.extend(status.external.into_iter().map(|addr| ("external", addr)));
     rows.extend([
         ("uptime", render::span(status.uptime_ms / 1000)),
-        ("store", HumanBytes(status.store_bytes).to_string()),
+        ("store", format!("{} in about {} chunks", HumanBytes(status.store_bytes), status.chunks)),
         ("items", status.items.to_string()),
         ("downloads", format!("{} running", status.active_downloads)),
         ("peers", format!("{} connected", status.connected_peers)),
+        ("sending", format!("{}/s", HumanBytes(status.send_rate))),
+        ("receiving", format!("{}/s", HumanBytes(status.receive_rate))),
         ("dht", format!("{}, {} nodes known", status.dht_mode, status.dht_peers)),
     ]);
     for (name, value) in rows {

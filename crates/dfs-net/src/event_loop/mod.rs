@@ -4,8 +4,9 @@
 //! the only one that changes anything; `apply` never waits, so two full
 //! channels cannot hold each other up. What libp2p reports is handled in
 //! [`swarm_event`], searches of the DHT in [`query`], requests of peers in
-//! [`inbound`].
+//! [`inbound`], announcements in [`gossip`].
 
+mod gossip;
 mod inbound;
 mod query;
 mod swarm_event;
@@ -32,6 +33,7 @@ use crate::error::{FetchError, NetError};
 use crate::event::{NetEvent, NetStatus};
 use crate::handle::NetHandle;
 use crate::peer_book::PeerBook;
+use gossip::Announcements;
 use inbound::Inbound;
 use query::Query;
 
@@ -72,6 +74,7 @@ pub async fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEv
         chunk_fetches: HashMap::new(),
         metadata_requests: HashMap::new(),
         inbound: Inbound::default(),
+        announcements: Announcements::default(),
         bans: VecDeque::new(),
         stopped: None,
     };
@@ -163,6 +166,7 @@ struct EventLoop {
     chunk_fetches: HashMap<OutboundRequestId, Reply<Result<Bytes, FetchError>>>,
     metadata_requests: HashMap<InboundRequestId, (PeerId, ResponseChannel<metadata::Response>)>,
     inbound: Inbound,
+    announcements: Announcements,
     /// Peers kept out, the earliest ban first.
     bans: VecDeque<(Instant, PeerId)>,
     /// Set when the loop is to end; told when it has.
@@ -224,6 +228,8 @@ impl EventLoop {
             Command::Dial { addr } => self.dial_addr(&addr),
             Command::FindProviders { cid, found } => self.find_providers(cid, found),
             Command::Announce { cid, respond_to } => self.announce(cid, respond_to),
+            Command::Closest { cid, respond_to } => self.find_closest(cid, respond_to),
+            Command::Publish { announcement } => self.publish(&announcement),
             Command::Withdraw { cid } => {
                 self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(cid.as_bytes()));
             }
@@ -257,6 +263,7 @@ impl EventLoop {
         while let Some((_, peer)) = self.bans.pop_front_if(|(end, _)| *end <= now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
+        self.publish_waiting();
         if self.swarm.network_info().num_peers() == 0 {
             for addr in self.config.bootstrap.clone() {
                 self.dial_addr(&addr);
@@ -320,6 +327,7 @@ impl EventLoop {
     fn status(&mut self) -> NetStatus {
         let dht_peers =
             self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
+        let (send_rate, receive_rate) = self.book.rates();
         NetStatus {
             peer: *self.swarm.local_peer_id(),
             listen: self.swarm.listeners().cloned().collect(),
@@ -327,6 +335,9 @@ impl EventLoop {
             connected: self.swarm.network_info().num_peers(),
             dht_mode: self.config.dht_mode,
             dht_peers,
+            send_rate,
+            receive_rate,
+            gossip: self.announcements.counters(),
         }
     }
 }

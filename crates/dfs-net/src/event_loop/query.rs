@@ -2,7 +2,10 @@
 
 use dfs_core::Cid;
 use libp2p::PeerId;
-use libp2p::kad::{self, GetClosestPeersError, GetProvidersOk, QueryId, QueryResult, RecordKey};
+use libp2p::kad::{
+    self, GetClosestPeersError, GetClosestPeersResult, GetProvidersOk, QueryId, QueryResult,
+    RecordKey,
+};
 use tokio::sync::mpsc;
 
 use super::EventLoop;
@@ -18,6 +21,8 @@ pub(super) enum Query {
     FindProviders { found: mpsc::Sender<PeerId> },
     /// The first half of an announcement: who is to get it.
     FindClosest { cid: Cid, respond_to: Reply<Result<u32, NetError>> },
+    /// Only who is closest.
+    Closest { respond_to: Reply<Vec<PeerId>> },
     /// The second half: sending it.
     Announce { sent_to: u32, respond_to: Reply<Result<u32, NetError>> },
 }
@@ -35,6 +40,11 @@ impl EventLoop {
         self.queries.insert(id, Query::FindClosest { cid, respond_to });
     }
 
+    pub(super) fn find_closest(&mut self, cid: Cid, respond_to: Reply<Vec<PeerId>>) {
+        let id = self.swarm.behaviour_mut().kad.get_closest_peers(cid.as_bytes().to_vec());
+        self.queries.insert(id, Query::Closest { respond_to });
+    }
+
     pub(super) fn on_query_progress(&mut self, id: QueryId, result: QueryResult, last: bool) {
         if let QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) =
             &result
@@ -48,12 +58,9 @@ impl EventLoop {
             (
                 Some(Query::FindClosest { cid, respond_to }),
                 QueryResult::GetClosestPeers(result),
-            ) => {
-                let peers = match result {
-                    Ok(found) => found.peers,
-                    Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
-                };
-                self.send_announcement(cid, peers.len(), respond_to);
+            ) => self.send_announcement(cid, closest(result).len(), respond_to),
+            (Some(Query::Closest { respond_to }), QueryResult::GetClosestPeers(result)) => {
+                let _ = respond_to.send(closest(result));
             }
             (Some(Query::Announce { sent_to, respond_to }), _) => {
                 let _ = respond_to.send(Ok(sent_to));
@@ -98,4 +105,13 @@ impl EventLoop {
             }
         }
     }
+}
+
+/// The peers that a search has found, in time or not.
+fn closest(result: GetClosestPeersResult) -> Vec<PeerId> {
+    let peers = match result {
+        Ok(found) => found.peers,
+        Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+    };
+    peers.into_iter().map(|peer| peer.peer_id).collect()
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use dfs_core::Cid;
 use dfs_wire::{chunk, metadata};
 use libp2p::kad::store::RecordStore;
 use libp2p::request_response::{Event as Exchange, Message, OutboundFailure};
@@ -30,7 +31,11 @@ impl EventLoop {
                 self.book.disconnected(peer_id, &endpoint);
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
-                tracing::debug!(peer = ?peer_id, %error, "could not connect");
+                if self.is_bootstrap(peer_id) {
+                    tracing::warn!(%error, "a bootstrap node does not answer; trying again");
+                } else {
+                    tracing::debug!(peer = ?peer_id, %error, "could not connect");
+                }
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -39,6 +44,11 @@ impl EventLoop {
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
             _ => {}
         }
+    }
+
+    fn is_bootstrap(&self, peer: Option<PeerId>) -> bool {
+        let mut bootstrap = self.config.bootstrap.iter().map(|addr| address::split_peer(addr).0);
+        peer.is_some() && bootstrap.any(|known| known == peer)
     }
 
     fn on_behaviour_event(&mut self, event: NodeBehaviourEvent) {
@@ -52,6 +62,7 @@ impl EventLoop {
                 self.book.measured(peer, rtt);
             }
             NodeBehaviourEvent::Kad(event) => self.on_kad_event(event),
+            NodeBehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             NodeBehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     let (_, addr) = address::split_peer(&addr);
@@ -104,6 +115,12 @@ impl EventLoop {
         }
     }
 
+    fn is_on_record(&mut self, cid: Cid, peer: &PeerId) -> bool {
+        let key = kad::RecordKey::new(cid.as_bytes());
+        let records = self.swarm.behaviour_mut().kad.store_mut().providers(&key);
+        records.iter().any(|record| record.provider == *peer)
+    }
+
     fn knows_one_node(&mut self) -> bool {
         let buckets = self.swarm.behaviour_mut().kad.kbuckets();
         buckets.map(|bucket| bucket.num_entries()).sum::<usize>() == 1
@@ -116,6 +133,13 @@ impl EventLoop {
                 message: Message::Request { request_id, request, channel },
                 ..
             } => {
+                // The network itself keeps provider records, so it answers.
+                if let metadata::Request::Provided { cid } = request {
+                    let provided = self.is_on_record(cid, &peer);
+                    let response = metadata::Response::Provided(provided);
+                    let _ = self.swarm.behaviour_mut().metadata.send_response(channel, response);
+                    return;
+                }
                 if self.metadata_requests.len() >= MAX_METADATA_REQUESTS {
                     let busy = metadata::Response::Busy { retry_ms: RETRY_MS };
                     let _ = self.swarm.behaviour_mut().metadata.send_response(channel, busy);
@@ -197,7 +221,9 @@ pub(super) fn len(response: &metadata::Response) -> usize {
             page.leaves().len() * dfs_core::merkle::page::LEAF_LEN
                 + proof.siblings.len() * dfs_core::merkle::SUBTREE_LEN
         }
-        metadata::Response::NotFound | metadata::Response::Busy { .. } => 0,
+        metadata::Response::NotFound
+        | metadata::Response::Busy { .. }
+        | metadata::Response::Provided(_) => 0,
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dfs_control::Failure;
-use dfs_core::{ChunkHash, Cid, Leaf, Manifest};
-use dfs_net::{FetchError, NetHandle, PeerId};
+use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
+use dfs_net::{FetchError, NetHandle, PeerId, Rate};
 use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Item, Row, StoreError};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
@@ -27,7 +27,6 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, Write};
-use super::rate::Rate;
 use super::status::{DownloadStatus, Phase};
 use crate::clock::now_ms;
 use crate::disk::{Disk, blocking};
@@ -42,7 +41,7 @@ const PULSE: Duration = Duration::from_millis(250);
 /// What a running job is told.
 pub(super) enum JobCommand {
     /// The content is also wanted there.
-    Join { destination: Option<Destination>, respond_to: oneshot::Sender<()> },
+    Join { destination: Option<Destination>, timeout: Duration, respond_to: oneshot::Sender<()> },
     /// The user has had enough.
     Cancel { respond_to: oneshot::Sender<()> },
 }
@@ -168,7 +167,6 @@ impl Job {
             self.record.header = Some(*header);
             self.record.bytes_done = header.size();
             self.record.chunks_done = header.chunk_count();
-            self.record.page_roots.clear();
             return Ok(item.manifest);
         }
         self.feed(Event::Wake)?;
@@ -208,7 +206,10 @@ impl Job {
 
     fn on_command(&mut self, command: JobCommand) -> Result<(), Stop> {
         match command {
-            JobCommand::Join { destination, respond_to } => {
+            JobCommand::Join { destination, timeout, respond_to } => {
+                // The one who is more patient is not to suffer from the other.
+                self.record.timeout_s = self.record.timeout_s.max(timeout.as_secs());
+                self.machine.extend_timeout(timeout);
                 if let Some(destination) = destination
                     && !self.record.destinations.contains(&destination)
                 {
@@ -309,30 +310,7 @@ impl Job {
                     Err(error) => JobEvent::StoreFailed(error),
                 }
             }),
-            Action::Examine { index, root, page } => {
-                if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
-                    self.record.page_roots.push((index, root));
-                }
-                self.record.header = self.machine.header().copied();
-                let held: Vec<bool> =
-                    page.leaves().iter().map(|leaf| self.intake.contains(&leaf.hash)).collect();
-                Box::pin(async move {
-                    let examined = disk.run(move |store| {
-                        let mut present = held;
-                        for (present, leaf) in present.iter_mut().zip(page.leaves()) {
-                            *present = *present || store.has_chunk(&leaf.hash)?;
-                        }
-                        if store.page(&root)?.is_none() {
-                            store.commit(Batch::default().with(Row::Page(root, page)))?;
-                        }
-                        Ok(present)
-                    });
-                    match examined.await {
-                        Ok(present) => JobEvent::Machine(Event::Examined { index, present }),
-                        Err(error) => JobEvent::StoreFailed(error),
-                    }
-                })
-            }
+            Action::Examine { index, root, page } => self.examine(index, root, page),
             Action::Ban { peer } => Box::pin(async move {
                 // The error means that the network has ended.
                 let _ = net.ban(peer).await;
@@ -341,6 +319,41 @@ impl Job {
             _ => return,
         };
         self.running.push(future);
+    }
+
+    /// Stores a page, from when on its chunks are kept, and then looks which of
+    /// them are there. In the other order they might be removed in between.
+    fn examine(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
+        let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
+        if !known {
+            self.record.page_roots.push((index, root));
+        }
+        self.record.header = self.machine.header().copied();
+        let mut present: Vec<bool> =
+            page.leaves().iter().map(|leaf| self.intake.contains(&leaf.hash)).collect();
+        let mut record = self.snapshot();
+        record.bytes_done = self.record.bytes_done;
+        record.chunks_done = self.record.chunks_done;
+        let (disk, cid) = (self.disk.clone(), self.cid);
+        Box::pin(async move {
+            let examined = disk.run(move |store| {
+                if !known {
+                    let owner = cid.into();
+                    let batch = Batch::default()
+                        .with(Row::Page { owner, root, page: page.clone() })
+                        .with(Row::Download(cid, Box::new(record)));
+                    store.commit(batch)?;
+                }
+                for (present, leaf) in present.iter_mut().zip(page.leaves()) {
+                    *present = *present || store.has_chunk(&leaf.hash)?;
+                }
+                Ok(present)
+            });
+            match examined.await {
+                Ok(present) => JobEvent::Machine(Event::Examined { index, present }),
+                Err(error) => JobEvent::StoreFailed(error),
+            }
+        })
     }
 
     /// Starts the next write of verified chunks, if one is due.
@@ -380,7 +393,6 @@ impl Job {
             path.file_name().map(|name| name.to_string_lossy().into_owned())
         });
         self.record = self.snapshot();
-        self.record.page_roots.clear();
         let item = Item { manifest: manifest.clone(), name, added_ms: now_ms(), public: false };
         let (disk, cid) = (self.disk.clone(), self.cid);
         loop {

@@ -6,7 +6,6 @@
 
 mod intake;
 mod job;
-mod rate;
 mod status;
 
 use std::collections::HashMap;
@@ -110,13 +109,15 @@ impl Downloads {
             Some(path) => Some(self.destination(path, options.force).await?),
             None => None,
         };
+        let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
         loop {
             if self.shared.stop.is_cancelled() {
                 return Err(NodeError::ShuttingDown);
             }
             if let Some(job) = self.job(&cid) {
                 let (respond_to, joined) = oneshot::channel();
-                let command = JobCommand::Join { destination: destination.clone(), respond_to };
+                let destination = destination.clone();
+                let command = JobCommand::Join { destination, timeout, respond_to };
                 // A job that has just ended answers nothing; then a new one is
                 // started.
                 if job.commands.send(command).await.is_ok() && joined.await.is_ok() {
@@ -125,7 +126,6 @@ impl Downloads {
                 self.forget(&cid, &job);
                 continue;
             }
-            let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
             let record = self.new_record(cid, destination.clone(), timeout).await?;
             let row = Row::Download(cid, Box::new(record.clone()));
             self.shared.disk.run(move |store| store.commit(Batch::default().with(row))).await?;
@@ -150,6 +150,36 @@ impl Downloads {
         }
         let record = self.shared.disk.run(move |store| store.download(&cid)).await?;
         Ok(record.map(|record| DownloadStatus::of_record(cid, &record)))
+    }
+
+    /// The states of all downloads, running and remembered.
+    pub(crate) async fn all(&self) -> Result<Vec<DownloadStatus>, NodeError> {
+        let store = self.shared.disk.clone();
+        let mut all = crate::disk::blocking(move || {
+            let mut all = Vec::new();
+            let rows = |after: Option<&Cid>, limit| store.store().downloads(after, limit);
+            for_each(rows, |cid, record: DownloadRecord| {
+                all.push(DownloadStatus::of_record(cid, &record));
+                Ok(())
+            })
+            .map(|()| all)
+        })
+        .await?;
+        for status in &mut all {
+            if let Some(job) = self.job(&status.cid) {
+                *status = job.status.borrow().clone();
+            }
+        }
+        Ok(all)
+    }
+
+    /// Ends a running download and waits until its task has ended too.
+    pub(crate) async fn end(&self, cid: &Cid) {
+        if let Some(job) = self.job(cid) {
+            self.cancel(cid).await;
+            // The task drops its receiver at its very end.
+            job.commands.closed().await;
+        }
     }
 
     /// Number of running downloads.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dfs_control::{Failure, proto};
-use dfs_core::{Cid, Profile};
+use dfs_core::{Cid, Kind, Leaf, Profile};
 use dfs_net::{DhtMode, PeerInfo};
+use dfs_store::ProvideRecord;
 use tonic::Status;
 
-use crate::client::{Held, NodeStatus};
+use crate::announcements::Heard;
+use crate::client::{Held, Inspection, NodeStatus};
 use crate::error::NodeError;
 use crate::fetch::{DownloadStatus, Phase};
 use crate::import::{AddOptions, Added};
@@ -96,6 +98,12 @@ pub(super) fn status(status: &NodeStatus) -> proto::StatusReply {
             DhtMode::Client => "client".to_owned(),
         },
         dht_peers: narrow(net.dht_peers),
+        chunks: status.chunks,
+        send_rate: net.send_rate,
+        receive_rate: net.receive_rate,
+        announcements_accepted: net.gossip.accepted,
+        announcements_malformed: net.gossip.malformed,
+        announcements_flooding: net.gossip.flooding,
     }
 }
 
@@ -109,7 +117,67 @@ pub(super) fn peer(peer: &PeerInfo) -> proto::PeerInfo {
         rtt_us: peer.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         bytes_sent: peer.bytes_sent,
         bytes_received: peer.bytes_received,
+        transport: peer.transport.to_owned(),
     }
+}
+
+pub(super) fn provided((cid, record): (Cid, ProvideRecord)) -> proto::Provided {
+    proto::Provided {
+        cid: cid.to_string(),
+        since_ms: record.since_ms,
+        announced_ms: record.announced_ms,
+        due_ms: record.due_ms,
+        sent_to: record.sent_to,
+    }
+}
+
+pub(super) fn inspection(inspection: &Inspection) -> proto::InspectReply {
+    let (header, item) = (&inspection.header, inspection.item.as_ref());
+    proto::InspectReply {
+        cid: header.cid().to_string(),
+        kind: match header.kind() {
+            Kind::Directory => "directory".to_owned(),
+            _ => "file".to_owned(),
+        },
+        name: item.and_then(|item| item.name.clone()).unwrap_or_default(),
+        size: header.size(),
+        chunker: header.profile().to_string(),
+        root: header.root().hash.to_string(),
+        chunks: header.chunk_count(),
+        pages: header.page_count(),
+        complete: item.is_some(),
+        bytes_held: inspection.bytes_held,
+        chunks_held: inspection.chunks_held,
+        added_ms: item.map_or(0, |item| item.added_ms),
+        provided: inspection.provide.is_some(),
+        public: item.is_some_and(|item| item.public),
+    }
+}
+
+/// A page of leaves with the offsets of their chunks.
+pub(super) fn leaves(leaves: &[Leaf], offset: &mut u64) -> proto::LeafPage {
+    let leaves = leaves.iter().map(|leaf| {
+        let at = *offset;
+        *offset += u64::from(leaf.len);
+        proto::Leaf { hash: leaf.hash.to_string(), offset: at, len: leaf.len }
+    });
+    proto::LeafPage { leaves: leaves.collect() }
+}
+
+pub(super) fn heard(heard: &Heard) -> proto::Announcement {
+    let announcement = &heard.announcement;
+    proto::Announcement {
+        cid: announcement.cid.to_string(),
+        size: announcement.size,
+        name: announcement.name.clone().unwrap_or_default(),
+        sender: heard.sender.to_string(),
+        heard_ms: heard.heard_ms,
+    }
+}
+
+/// Nobody has asked for this content, or not since it was removed.
+pub(super) fn no_download(cid: Cid) -> Status {
+    Status::new(Failure::NotFound.code(), format!("there is no such download: {cid}"))
 }
 
 pub(super) fn download(status: &DownloadStatus) -> proto::DownloadStatus {

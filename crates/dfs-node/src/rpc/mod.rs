@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use dfs_control::{Control, ControlServer, MAX_MESSAGE, MAX_PART, proto};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -51,6 +51,10 @@ impl Control for ControlService {
     type ReadStream = Replies<proto::ReadPart>;
     type ListStream = Replies<proto::Item>;
     type PeersStream = Replies<proto::PeerInfo>;
+    type ProvidingStream = Replies<proto::Provided>;
+    type DownloadsStream = Replies<proto::DownloadStatus>;
+    type LeavesStream = Replies<proto::LeafPage>;
+    type AnnouncementsStream = Replies<proto::Announcement>;
 
     async fn add(
         &self,
@@ -59,8 +63,10 @@ impl Control for ControlService {
         let request = request.into_inner();
         let options = add_options(request.chunker, String::new(), request.public);
         let path = path(request.path)?;
+        let public = options.public;
         let adding = self.client.start_add_path(path, options).await.map_err(to_status)?;
-        Ok(Response::new(Box::pin(stream::adding(adding))))
+        let announce = public.then(|| self.client.clone());
+        Ok(Response::new(Box::pin(stream::adding(adding, announce))))
     }
 
     async fn add_stream(
@@ -71,8 +77,9 @@ impl Control for ControlService {
         let first = parts.message().await?.and_then(|part| part.part);
         let (options, size) = add_start(first)?;
         let reader = stream::reader(parts);
+        let announce = options.public.then(|| self.client.clone());
         let adding = self.client.start_add_reader(reader, size, options);
-        Ok(Response::new(Box::pin(stream::adding(adding))))
+        Ok(Response::new(Box::pin(stream::adding(adding, announce))))
     }
 
     async fn provide(
@@ -82,6 +89,33 @@ impl Control for ControlService {
         let cid = cid(&request.into_inner().cid)?;
         let record = self.client.provide(cid).await.map_err(to_status)?;
         Ok(Response::new(proto::ProvideReply { sent_to: record.sent_to }))
+    }
+
+    async fn unprovide(
+        &self,
+        request: Request<proto::UnprovideRequest>,
+    ) -> Result<Response<proto::UnprovideReply>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let was_provided = self.client.unprovide(cid).await.map_err(to_status)?;
+        Ok(Response::new(proto::UnprovideReply { was_provided }))
+    }
+
+    async fn providing(
+        &self,
+        _: Request<proto::ProvidingRequest>,
+    ) -> Result<Response<Self::ProvidingStream>, Status> {
+        let provides = self.client.providing().await.map_err(to_status)?;
+        Ok(Response::new(listed(provides, convert::provided)))
+    }
+
+    async fn verify_provide(
+        &self,
+        request: Request<proto::VerifyProvideRequest>,
+    ) -> Result<Response<proto::VerifyProvideReply>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let verified = self.client.verify_provide(cid).await.map_err(to_status)?;
+        let (asked, confirmed) = (verified.asked, verified.confirmed);
+        Ok(Response::new(proto::VerifyProvideReply { asked, confirmed }))
     }
 
     async fn get(
@@ -99,6 +133,35 @@ impl Control for ControlService {
         };
         let status = self.client.get(cid, options).await.map_err(to_status)?;
         Ok(Response::new(Box::pin(stream::download(status))))
+    }
+
+    async fn get_download(
+        &self,
+        request: Request<proto::GetDownloadRequest>,
+    ) -> Result<Response<proto::DownloadStatus>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let status = self.client.download_status(cid).await.map_err(to_status)?;
+        let status = status.ok_or_else(|| convert::no_download(cid))?;
+        Ok(Response::new(convert::download(&status)))
+    }
+
+    async fn downloads(
+        &self,
+        _: Request<proto::DownloadsRequest>,
+    ) -> Result<Response<Self::DownloadsStream>, Status> {
+        let downloads = self.client.downloads().await.map_err(to_status)?;
+        Ok(Response::new(listed(downloads, |status| convert::download(&status))))
+    }
+
+    async fn cancel_download(
+        &self,
+        request: Request<proto::CancelDownloadRequest>,
+    ) -> Result<Response<proto::CancelDownloadReply>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        if !self.client.cancel(cid).await {
+            return Err(convert::no_download(cid));
+        }
+        Ok(Response::new(proto::CancelDownloadReply {}))
     }
 
     async fn read(
@@ -120,6 +183,54 @@ impl Control for ControlService {
         Ok(Response::new(Box::pin(items)))
     }
 
+    async fn inspect(
+        &self,
+        request: Request<proto::InspectRequest>,
+    ) -> Result<Response<proto::InspectReply>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let inspection = self.client.inspect(cid).await.map_err(to_status)?;
+        Ok(Response::new(convert::inspection(&inspection)))
+    }
+
+    async fn leaves(
+        &self,
+        request: Request<proto::LeavesRequest>,
+    ) -> Result<Response<Self::LeavesStream>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let pages = self.client.leaves(cid).await.map_err(to_status)?;
+        let mut offset = 0;
+        let pages = ReceiverStream::new(pages).map(move |page| {
+            page.map(|leaves| convert::leaves(&leaves, &mut offset)).map_err(to_status)
+        });
+        Ok(Response::new(Box::pin(pages)))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<proto::RemoveRequest>,
+    ) -> Result<Response<proto::RemoveReply>, Status> {
+        let cid = cid(&request.into_inner().cid)?;
+        let freed_bytes = self.client.remove(cid).await.map_err(to_status)?;
+        Ok(Response::new(proto::RemoveReply { freed_bytes }))
+    }
+
+    async fn announcements(
+        &self,
+        request: Request<proto::AnnouncementsRequest>,
+    ) -> Result<Response<Self::AnnouncementsStream>, Status> {
+        let (kept, news) = self.client.announcements();
+        let kept = tokio_stream::iter(kept).map(|heard| Ok(convert::heard(&heard)));
+        if !request.into_inner().follow {
+            return Ok(Response::new(Box::pin(kept)));
+        }
+        // A follower that is too slow misses some; there is no other word for
+        // it in a stream of news.
+        let news = BroadcastStream::new(news)
+            .filter_map(Result::ok)
+            .map(|heard| Ok(convert::heard(&heard)));
+        Ok(Response::new(Box::pin(kept.chain(news))))
+    }
+
     async fn status(
         &self,
         _: Request<proto::StatusRequest>,
@@ -133,9 +244,17 @@ impl Control for ControlService {
         _: Request<proto::PeersRequest>,
     ) -> Result<Response<Self::PeersStream>, Status> {
         let peers = self.client.peers().await.map_err(to_status)?;
-        let peers = tokio_stream::iter(peers).map(|peer| Ok(convert::peer(&peer)));
-        Ok(Response::new(Box::pin(peers)))
+        Ok(Response::new(listed(peers, |peer| convert::peer(&peer))))
     }
+}
+
+/// A list as a stream of replies.
+fn listed<T, R>(list: Vec<T>, convert: impl Fn(T) -> R + Send + 'static) -> Replies<R>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    Box::pin(tokio_stream::iter(list).map(move |row| Ok(convert(row))))
 }
 
 /// Cuts chunks into messages.

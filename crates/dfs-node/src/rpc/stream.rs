@@ -14,16 +14,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::convert;
-use crate::client::{Adding, join};
+use crate::client::{Adding, NodeClient, join};
 use crate::fetch::DownloadStatus;
 
 /// Pause between two messages.
 const PACE: Duration = Duration::from_millis(150);
 
 /// Progress of an addition; its end is the last message. When the client goes
-/// away, the work ends.
+/// away, the work ends. With `announce`, what was added is announced by it.
 pub(super) fn adding(
     mut adding: Adding,
+    announce: Option<NodeClient>,
 ) -> impl Stream<Item = Result<proto::AddProgress, Status>> + Send {
     let (replies, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
@@ -32,6 +33,12 @@ pub(super) fn adding(
                 result = join(&mut adding.result) => Some(result),
                 () = sleep(PACE) => None,
                 () = replies.closed() => return,
+            };
+            let result = match (result, &announce) {
+                (Some(Ok(added)), Some(client)) => {
+                    Some(client.announce(added.cid).await.map(|()| added))
+                }
+                (result, _) => result,
             };
             let progress = proto::AddProgress {
                 bytes: adding.bytes.load(Ordering::Relaxed),

@@ -7,11 +7,14 @@
 //! | `meta` | CID | item record | LZ4 |
 //! | `provide` | CID | provide record | LZ4 |
 //! | `download` | CID | download record | LZ4 |
+//! | `ref` | see [`refs`] | | LZ4 |
 //!
-//! [`durable`] owns the ordering rule, [`options`] every setting of RocksDB.
+//! [`durable`] owns the ordering rule, [`refs`] who needs which chunk, and
+//! [`options`] every setting of RocksDB.
 
 mod durable;
 mod options;
+mod refs;
 
 use std::path::{Path, PathBuf};
 
@@ -21,15 +24,17 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch
 
 pub use options::RocksOptions;
 
-use crate::batch::{Batch, Row};
+use crate::batch::{Batch, Owner, Row};
 use crate::error::StoreError;
 use crate::format;
+use crate::lease::Leases;
 use crate::record::{DownloadRecord, Item, ProvideRecord, Record, damaged};
 use crate::store::{ChunkStore, MetaStore};
 use durable::Watermark;
 
 const CHUNK: &str = "chunk";
 const PAGE: &str = "page";
+const REF: &str = "ref";
 const META: &str = Item::FAMILY;
 const PROVIDE: &str = ProvideRecord::FAMILY;
 const DOWNLOAD: &str = DownloadRecord::FAMILY;
@@ -39,6 +44,7 @@ pub struct RocksStore {
     db: DB,
     path: PathBuf,
     watermark: Watermark,
+    leases: Leases,
 }
 
 impl RocksStore {
@@ -52,7 +58,10 @@ impl RocksStore {
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
         format::claim(path)?;
         let db = options.open(path).map_err(|error| locked(path, error))?;
-        Ok(Self { db, path: path.to_owned(), watermark: Watermark::default() })
+        let (watermark, leases) = (Watermark::default(), Leases::default());
+        let store = Self { db, path: path.to_owned(), watermark, leases };
+        store.let_go_of_leftovers()?;
+        Ok(store)
     }
 
     /// The directory.
@@ -99,9 +108,12 @@ impl RocksStore {
     fn append(&self, batch: &mut WriteBatch, row: &Row) {
         match row {
             Row::Chunk(hash, bytes) => batch.put_cf(self.family(CHUNK), hash.as_bytes(), bytes),
-            Row::Page(root, page) => {
+            Row::Page { owner, root, page } => {
                 batch.put_cf(self.family(PAGE), root.encode(), page.encode());
+                self.refer(batch, *owner, root, page);
             }
+            Row::Adopt { from, to, roots } => self.adopt(batch, *from, *to, roots),
+            Row::Provisional { owner, roots } => self.mark(batch, *owner, roots),
             Row::Item(item) => {
                 let cid = item.manifest.cid();
                 batch.put_cf(self.family(META), cid.as_bytes(), item.encode());
@@ -142,6 +154,20 @@ impl ChunkStore for RocksStore {
             .put(|| Ok(self.db.put_cf_opt(self.family(CHUNK), hash.as_bytes(), bytes, &options)?))
     }
 
+    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        self.leases.lease(hash);
+        self.has_chunk(hash)
+    }
+
+    fn release_chunks(&self, hashes: &[ChunkHash]) {
+        self.leases.release(hashes);
+    }
+
+    fn chunk_count(&self) -> Result<u64, StoreError> {
+        let property = "rocksdb.estimate-num-keys";
+        Ok(self.db.property_int_value_cf(self.family(CHUNK), property)?.unwrap_or(0))
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.watermark.flush(|| Ok(self.db.flush_cf(self.family(CHUNK))?))
     }
@@ -157,6 +183,17 @@ impl MetaStore for RocksStore {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         Ok(self.db.write_opt(rows, &options)?)
+    }
+
+    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError> {
+        // First the promise to let go, together with the batch; a crash from
+        // then on is made up for at the next opening.
+        self.commit(batch.with(Row::Provisional { owner, roots: roots.to_vec() }))?;
+        self.let_go_of_pages(owner, roots)
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
+        self.reclaim_blobs()
     }
 
     fn item(&self, cid: &Cid) -> Result<Option<Item>, StoreError> {
@@ -201,7 +238,12 @@ impl MetaStore for RocksStore {
         let mut bytes = 0;
         for name in options::FAMILIES {
             let family = self.family(name);
-            for property in ["rocksdb.total-sst-files-size", "rocksdb.total-blob-file-size"] {
+            // What is still in memory is in the log, or on its way to a file.
+            for property in [
+                "rocksdb.total-sst-files-size",
+                "rocksdb.total-blob-file-size",
+                "rocksdb.cur-size-active-mem-table",
+            ] {
                 bytes += self.db.property_int_value_cf(family, property)?.unwrap_or(0);
             }
         }

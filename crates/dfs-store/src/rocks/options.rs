@@ -7,10 +7,10 @@ use rocksdb::{
     WriteBufferManager,
 };
 
-use super::{CHUNK, DOWNLOAD, META, PAGE, PROVIDE};
+use super::{CHUNK, DOWNLOAD, META, PAGE, PROVIDE, REF};
 
 /// All column families beside the unused default one.
-pub(super) const FAMILIES: [&str; 5] = [CHUNK, PAGE, META, PROVIDE, DOWNLOAD];
+pub(super) const FAMILIES: [&str; 6] = [CHUNK, PAGE, REF, META, PROVIDE, DOWNLOAD];
 
 /// What a user may choose about the database.
 #[derive(Debug, Clone)]

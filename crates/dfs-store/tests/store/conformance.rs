@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree};
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Item, MemoryStore, ProvideRecord,
+    Batch, Destination, DownloadRecord, DownloadState, Item, MemoryStore, Owner, ProvideRecord,
     RocksOptions, RocksStore, Row, Store,
 };
 
@@ -35,7 +35,8 @@ pub(crate) fn item(sample: &Sample) -> Item {
 
 pub(crate) fn rows(sample: &Sample) -> Batch {
     let (root, page) = sample.page.clone();
-    [Row::Page(root, page), Row::Item(Box::new(item(sample)))].into_iter().collect()
+    let owner = sample.manifest.cid().into();
+    [Row::Page { owner, root, page }, Row::Item(Box::new(item(sample)))].into_iter().collect()
 }
 
 fn download(sample: &Sample) -> DownloadRecord {
@@ -124,12 +125,72 @@ fn pages_of_equal_hash_and_different_length_are_told_apart(store: &impl Store) {
     let hash = ChunkHash::of(b"one");
     for len in [3, 4] {
         let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
-        store.commit(Batch::default().with(Row::Page(page.root(), page))).expect("commit");
+        let owner = Owner::provisional([7; 32]);
+        let row = Row::Page { owner, root: page.root(), page };
+        store.commit(Batch::default().with(row)).expect("commit");
     }
     for len in [3, 4] {
         let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
         assert_eq!(store.page(&page.root()).expect("page"), Some(page));
     }
+}
+
+/// A file of these chunks: its page and manifest.
+fn file_of(chunks: &[&[u8]]) -> (Subtree, Page, Manifest) {
+    let mut builder = ManifestBuilder::new(Kind::File, Profile::default());
+    for chunk in chunks {
+        builder.push(Leaf { len: 1 << 20, ..Leaf::of(chunk) });
+    }
+    let (manifest, page) = builder.finish().expect("chunks of a legal length");
+    let (root, page) = page.expect("the only page");
+    (root, page, manifest)
+}
+
+fn letting_go_removes_exactly_what_nobody_else_needs(store: &impl Store) {
+    let (own, shared, leased) = (b"own".as_slice(), b"shared".as_slice(), b"leased".as_slice());
+    for chunk in [own, shared, leased] {
+        store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
+    }
+    let first = file_of(&[own, shared, own, leased]);
+    let second = file_of(&[shared]);
+    for (root, page, manifest) in [first.clone(), second.clone()] {
+        let owner = manifest.cid().into();
+        store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+    }
+    assert!(store.lease_chunk(&ChunkHash::of(leased)).expect("lease"));
+    let has = |chunk| store.has_chunk(&ChunkHash::of(chunk)).expect("has");
+
+    let owner = first.2.cid().into();
+    store.let_go(owner, &[first.0], Batch::default()).expect("let go");
+    assert_eq!(store.page(&first.0).expect("page"), None);
+    assert!(!has(own) && has(shared) && has(leased));
+    store.reclaim().expect("reclaim");
+    assert!(has(shared) && has(leased));
+
+    let owner = second.2.cid().into();
+    store.let_go(owner, &[second.0], Batch::default()).expect("let go");
+    assert!(!has(shared));
+    store.release_chunks(&[ChunkHash::of(leased)]);
+}
+
+fn a_page_with_two_owners_stays_until_both_let_go(store: &impl Store) {
+    let chunk = b"chunk".as_slice();
+    store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
+    let (root, page, manifest) = file_of(&[chunk]);
+    let (job, cid) = (Owner::provisional([9; 32]), Owner::from(manifest.cid()));
+    let other = Owner::provisional([8; 32]);
+    for owner in [job, other] {
+        let row = Row::Page { owner, root, page: page.clone() };
+        store.commit(Batch::default().with(row)).expect("commit");
+    }
+    let adopt = Row::Adopt { from: job, to: cid, roots: vec![root] };
+    store.commit(Batch::default().with(adopt)).expect("commit");
+    // The job holds nothing any more.
+    store.let_go(job, &[root], Batch::default()).expect("let go");
+    store.let_go(other, &[root], Batch::default()).expect("let go");
+    assert!(store.has_chunk(&ChunkHash::of(chunk)).expect("has"));
+    store.let_go(cid, &[root], Batch::default()).expect("let go");
+    assert!(!store.has_chunk(&ChunkHash::of(chunk)).expect("has"));
 }
 
 macro_rules! suite {
@@ -154,4 +215,6 @@ suite! {
     records_round_trip_and_go_away,
     listings_come_in_bounded_parts,
     pages_of_equal_hash_and_different_length_are_told_apart,
+    letting_go_removes_exactly_what_nobody_else_needs,
+    a_page_with_two_owners_stays_until_both_let_go,
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use dfs_store::{ChunkStore, MetaStore, RocksOptions, RocksStore, STORE_VERSION, StoreError};
+use dfs_store::{
+    Batch, ChunkStore, MetaStore, Owner, RocksOptions, RocksStore, Row, STORE_VERSION, StoreError,
+};
 
 use crate::conformance::{item, rows, sample};
 
@@ -75,6 +77,49 @@ fn chunks_are_written_about_once() {
     store.flush().expect("flush");
     let size = store.size_on_disk().expect("size");
     assert!((64 << 20..66 << 20).contains(&size), "{size} bytes on disk for 64 MiB");
+}
+
+#[test]
+fn removing_gives_the_space_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let mut chunk = vec![0; 1 << 20];
+    let mut builder =
+        dfs_core::ManifestBuilder::new(dfs_core::Kind::File, dfs_core::Profile::Fixed);
+    for n in 0..64_u32 {
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut chunk);
+        let leaf = dfs_core::Leaf::of(&chunk);
+        store.put_chunk(&leaf.hash, &chunk).expect("put");
+        builder.push(leaf);
+    }
+    let (manifest, page) = builder.finish().expect("a file");
+    let (root, page) = page.expect("the only page");
+    let owner = manifest.cid().into();
+    store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+    assert!(store.size_on_disk().expect("size") >= 64 << 20);
+    assert_eq!(store.let_go(owner, &[root], Batch::default()).expect("let go"), 64 << 20);
+    store.reclaim().expect("reclaim");
+    let size = store.size_on_disk().expect("size");
+    assert!(size < 1 << 20, "{size} bytes on disk for nothing");
+}
+
+#[test]
+fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let sample = sample(4);
+    let (root, page) = sample.page.clone();
+    let store = open(&live).expect("open");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    let owner = Owner::provisional([5; 32]);
+    let batch = Batch::default()
+        .with(Row::Page { owner, root, page })
+        .with(Row::Provisional { owner, roots: vec![root] });
+    store.commit(batch).expect("commit");
+    crash_copy(&live, &crashed);
+    let store = open(&crashed).expect("reopen");
+    assert_eq!(store.page(&root).expect("page"), None);
+    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
 }
 
 #[test]

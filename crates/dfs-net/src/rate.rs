@@ -9,13 +9,14 @@ const SPAN: Duration = Duration::from_secs(3);
 const BIN: Duration = Duration::from_millis(100);
 
 /// Counts bytes by the time at which they came.
-#[derive(Debug, Default)]
-pub(super) struct Rate {
+#[derive(Debug, Clone, Default)]
+pub struct Rate {
     bins: VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
-    pub(super) fn add(&mut self, bytes: u64, now: Instant) {
+    /// Takes note of bytes that came at this time.
+    pub fn add(&mut self, bytes: u64, now: Instant) {
         match self.bins.back_mut() {
             Some((start, sum)) if now - *start < BIN => *sum += bytes,
             _ => self.bins.push_back((now, bytes)),
@@ -24,7 +25,7 @@ impl Rate {
     }
 
     /// Bytes per second.
-    pub(super) fn per_second(&mut self, now: Instant) -> u64 {
+    pub fn per_second(&mut self, now: Instant) -> u64 {
         self.forget(now);
         let Some((start, _)) = self.bins.front() else { return 0 };
         let bytes: u64 = self.bins.iter().map(|(_, sum)| sum).sum();

@@ -1,0 +1,61 @@
+//! `dfsctl announcements`.
+
+use dfs_control::proto::{Announcement, AnnouncementsRequest};
+use dfs_control::{Endpoint, connect};
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::render;
+
+/// An announcement, as `--json` prints it.
+#[derive(Serialize)]
+struct Row {
+    cid: String,
+    size: u64,
+    name: Option<String>,
+    sender: String,
+    heard_ms: u64,
+}
+
+impl From<Announcement> for Row {
+    fn from(announcement: Announcement) -> Self {
+        Self {
+            cid: announcement.cid,
+            size: announcement.size,
+            name: (!announcement.name.is_empty()).then_some(announcement.name),
+            sender: announcement.sender,
+            heard_ms: announcement.heard_ms,
+        }
+    }
+}
+
+impl Row {
+    fn text(&self) -> String {
+        let name = render::escape(self.name.as_deref().unwrap_or("-"));
+        let (size, heard) = (HumanBytes(self.size).to_string(), render::age(self.heard_ms));
+        format!("{}  {size:<12}  {heard:<10}  {}  {name}", self.cid, self.sender)
+    }
+}
+
+pub(super) async fn run(endpoint: &Endpoint, follow: bool, format: Format) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let mut stream = client.announcements(AnnouncementsRequest { follow }).await?.into_inner();
+    let mut rows: Vec<Row> = Vec::new();
+    while let Some(announcement) = stream.message().await? {
+        let row = Row::from(announcement);
+        match (follow, format.json) {
+            // Without an end there is no array: one object a line.
+            (true, true) => {
+                render::line(serde_json::to_string(&row).map_err(std::io::Error::from)?)?
+            }
+            (false, true) => rows.push(row),
+            (_, false) => render::line(row.text())?,
+        }
+    }
+    if format.json && !follow {
+        render::json(&rows)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `dfsctl inspect`.
+
+use dfs_control::proto::{InspectReply, InspectRequest, Leaf, LeavesRequest};
+use dfs_control::{Client, Endpoint, connect};
+use dfs_core::Cid;
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::render;
+
+/// Content, as `--json` prints it.
+#[derive(Serialize)]
+struct Content {
+    cid: String,
+    kind: String,
+    name: Option<String>,
+    size: u64,
+    chunker: String,
+    root: String,
+    chunks: u64,
+    pages: u64,
+    complete: bool,
+    bytes_held: u64,
+    chunks_held: u64,
+    provided: bool,
+    public: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaves: Option<Vec<Chunk>>,
+}
+
+/// One chunk of it.
+#[derive(Serialize)]
+struct Chunk {
+    hash: String,
+    offset: u64,
+    len: u32,
+}
+
+impl From<Leaf> for Chunk {
+    fn from(leaf: Leaf) -> Self {
+        Self { hash: leaf.hash, offset: leaf.offset, len: leaf.len }
+    }
+}
+
+impl From<InspectReply> for Content {
+    fn from(reply: InspectReply) -> Self {
+        Self {
+            cid: reply.cid,
+            kind: reply.kind,
+            name: (!reply.name.is_empty()).then_some(reply.name),
+            size: reply.size,
+            chunker: reply.chunker,
+            root: reply.root,
+            chunks: reply.chunks,
+            pages: reply.pages,
+            complete: reply.complete,
+            bytes_held: reply.bytes_held,
+            chunks_held: reply.chunks_held,
+            provided: reply.provided,
+            public: reply.public,
+            leaves: None,
+        }
+    }
+}
+
+pub(super) async fn run(
+    endpoint: &Endpoint,
+    cid: Cid,
+    chunks: bool,
+    format: Format,
+) -> Result<(), Failure> {
+    let mut client = connect(endpoint).await?;
+    let request = InspectRequest { cid: cid.to_string() };
+    let mut content: Content = client.inspect(request).await?.into_inner().into();
+    if chunks {
+        content.leaves = Some(leaves(&mut client, cid).await?);
+    }
+    if format.json {
+        return Ok(render::json(&content)?);
+    }
+    let held = if content.complete {
+        "everything".to_owned()
+    } else {
+        format!("{} in {} chunks", HumanBytes(content.bytes_held), content.chunks_held)
+    };
+    for (name, value) in [
+        ("cid", content.cid),
+        ("kind", content.kind),
+        ("name", render::escape(content.name.as_deref().unwrap_or("-"))),
+        ("size", format!("{} bytes ({})", content.size, HumanBytes(content.size))),
+        ("chunker", content.chunker),
+        ("root", content.root),
+        ("chunks", format!("{} in {} pages", content.chunks, content.pages)),
+        ("held", held),
+        ("provided", if content.provided { "yes" } else { "no" }.to_owned()),
+        ("public", if content.public { "yes" } else { "no" }.to_owned()),
+    ] {
+        render::line(format!("{name:<10} {value}"))?;
+    }
+    let Some(leaves) = content.leaves else { return Ok(()) };
+    let rows: Vec<_> = leaves
+        .into_iter()
+        .map(|chunk| [chunk.offset.to_string(), chunk.len.to_string(), chunk.hash])
+        .collect();
+    Ok(render::table(["OFFSET", "LENGTH", "HASH"], &rows)?)
+}
+
+async fn leaves(client: &mut Client, cid: Cid) -> Result<Vec<Chunk>, Failure> {
+    let mut stream = client.leaves(LeavesRequest { cid: cid.to_string() }).await?.into_inner();
+    let mut chunks = Vec::new();
+    while let Some(page) = stream.message().await? {
+        chunks.extend(page.leaves.into_iter().map(Chunk::from));
+    }
+    Ok(chunks)
+}

@@ -1,0 +1,191 @@
+//! Who needs which chunk, and removing what nobody needs.
+//!
+//! Keys of the column family `ref`; the values are empty but for the last kind:
+//!
+//! | first byte | then | says |
+//! | --- | --- | --- |
+//! | 1 | chunk hash (32), page root (40) | the chunk stands in the page |
+//! | 2 | page root (40), owner (32) | the owner needs the page |
+//! | 3 | owner (32) | value: page roots, 40 bytes each; the owner is to let go of them when the store is next opened |
+//!
+//! References are counted per page, not per file: a file of a terabyte that is
+//! added twice has 256 new rows here.
+
+use dfs_core::{ChunkHash, Page, Subtree};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch, WriteOptions,
+};
+
+use super::{CHUNK, PAGE, REF, RocksStore};
+use crate::batch::Owner;
+use crate::error::StoreError;
+use crate::record::damaged;
+use crate::store::MetaStore;
+
+const CHUNK_IN_PAGE: u8 = 1;
+const PAGE_OF_OWNER: u8 = 2;
+const LEFTOVER: u8 = 3;
+
+/// Part of all blob bytes that has to be garbage before space is reclaimed, as
+/// a divisor: rewriting the rest has to be worth it.
+const GARBAGE_DIVISOR: u64 = 4;
+
+impl RocksStore {
+    /// Notes that an owner needs a page, and the page its chunks.
+    pub(super) fn refer(&self, batch: &mut WriteBatch, owner: Owner, root: &Subtree, page: &Page) {
+        let family = self.family(REF);
+        for leaf in page.leaves() {
+            batch.put_cf(family, chunk_key(&leaf.hash, root), []);
+        }
+        batch.put_cf(family, owner_key(root, owner), []);
+    }
+
+    /// Hands pages over.
+    pub(super) fn adopt(&self, batch: &mut WriteBatch, from: Owner, to: Owner, roots: &[Subtree]) {
+        let family = self.family(REF);
+        for root in roots {
+            batch.delete_cf(family, owner_key(root, from));
+            batch.put_cf(family, owner_key(root, to), []);
+        }
+        batch.delete_cf(family, leftover_key(from));
+    }
+
+    /// Notes what an owner is to let go of at the next opening.
+    pub(super) fn mark(&self, batch: &mut WriteBatch, owner: Owner, roots: &[Subtree]) {
+        let value: Vec<u8> = roots.iter().flat_map(Subtree::encode).collect();
+        batch.put_cf(self.family(REF), leftover_key(owner), value);
+    }
+
+    /// Finishes what the last run did not get to.
+    pub(super) fn let_go_of_leftovers(&self) -> Result<(), StoreError> {
+        let from = IteratorMode::From(&[LEFTOVER], Direction::Forward);
+        let mut leftovers = Vec::new();
+        for row in self.db.iterator_cf(self.family(REF), from) {
+            let (key, value) = row?;
+            let owner = key.get(1..).and_then(|owner| owner.try_into().ok());
+            let owner = owner.ok_or_else(|| damaged(REF, "a key of odd length".to_owned()))?;
+            let roots = value.as_chunks().0.iter().map(Subtree::decode).collect::<Vec<_>>();
+            leftovers.push((Owner::provisional(owner), roots));
+        }
+        for (owner, roots) in leftovers {
+            self.let_go_of_pages(owner, &roots)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the owner's hold on pages and everything that nobody needs any
+    /// more. Returns the bytes of the chunks removed.
+    pub(super) fn let_go_of_pages(
+        &self,
+        owner: Owner,
+        roots: &[Subtree],
+    ) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        for root in roots {
+            freed += self.let_go_of_page(owner, root)?;
+        }
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.family(REF), leftover_key(owner));
+        self.write_synced(batch)?;
+        Ok(freed)
+    }
+
+    fn let_go_of_page(&self, owner: Owner, root: &Subtree) -> Result<u64, StoreError> {
+        // Nobody leases a chunk between the check and the end of the write.
+        let removing = self.leases.removing();
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.family(REF), owner_key(root, owner));
+        let mut freed = 0;
+        let held_by_others = self.has_other(&owner_prefix(root), &owner_key(root, owner))?;
+        if !held_by_others && let Some(page) = self.page(root)? {
+            batch.delete_cf(self.family(PAGE), root.encode());
+            let mut leaves = page.leaves().to_vec();
+            leaves.sort_unstable_by_key(|leaf| leaf.hash);
+            leaves.dedup();
+            for leaf in leaves {
+                let key = chunk_key(&leaf.hash, root);
+                batch.delete_cf(self.family(REF), &key);
+                if !removing.is_leased(&leaf.hash)
+                    && !self.has_other(&chunk_prefix(&leaf.hash), &key)?
+                {
+                    batch.delete_cf(self.family(CHUNK), leaf.hash.as_bytes());
+                    freed += u64::from(leaf.len);
+                }
+            }
+        }
+        self.write_synced(batch)?;
+        Ok(freed)
+    }
+
+    /// Whether there is a key with this prefix beside the given one.
+    fn has_other(&self, prefix: &[u8], key: &[u8]) -> Result<bool, StoreError> {
+        let from = IteratorMode::From(prefix, Direction::Forward);
+        for row in self.db.iterator_cf(self.family(REF), from).take(2) {
+            let (found, _) = row?;
+            if !found.starts_with(prefix) {
+                return Ok(false);
+            }
+            if *found != *key {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn write_synced(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Rewrites blob files if enough of them is garbage.
+    ///
+    /// The force threshold of RocksDB looks at the oldest files only, up to the
+    /// age cut-off, so the cut-off is opened for one forced compaction.
+    pub(super) fn reclaim_blobs(&self) -> Result<(), StoreError> {
+        let family = self.family(CHUNK);
+        // What was deleted a moment ago has to be in a file to be counted.
+        self.db.flush_cf(family)?;
+        self.compact(family);
+        let property = |name: &str| -> Result<u64, StoreError> {
+            Ok(self.db.property_int_value_cf(family, name)?.unwrap_or(0))
+        };
+        let garbage = property("rocksdb.live-blob-file-garbage-size")?;
+        let total = property("rocksdb.live-blob-file-size")?;
+        if garbage == 0 || garbage < total / GARBAGE_DIVISOR {
+            return Ok(());
+        }
+        const CUTOFF: &str = "blob_garbage_collection_age_cutoff";
+        self.db.set_options_cf(family, &[(CUTOFF, "1.0")])?;
+        self.compact(family);
+        Ok(self.db.set_options_cf(family, &[(CUTOFF, "0.25")])?)
+    }
+
+    /// Merges all keys of a family, so that removed ones are really gone. Keys
+    /// are small; the bytes are in blob files.
+    fn compact(&self, family: &rocksdb::ColumnFamily) {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+    }
+}
+
+fn chunk_prefix(hash: &ChunkHash) -> Vec<u8> {
+    [&[CHUNK_IN_PAGE], &hash.as_bytes()[..]].concat()
+}
+
+fn chunk_key(hash: &ChunkHash, root: &Subtree) -> Vec<u8> {
+    [chunk_prefix(hash), root.encode().to_vec()].concat()
+}
+
+fn owner_prefix(root: &Subtree) -> Vec<u8> {
+    [&[PAGE_OF_OWNER], &root.encode()[..]].concat()
+}
+
+fn owner_key(root: &Subtree, owner: Owner) -> Vec<u8> {
+    [owner_prefix(root), owner.as_bytes().to_vec()].concat()
+}
+
+fn leftover_key(owner: Owner) -> Vec<u8> {
+    [&[LEFTOVER], &owner.as_bytes()[..]].concat()
+}
