@@ -122,6 +122,7 @@ fn daemon_at(directory: &std::path::Path, grpc_addr: &str) -> Command {
     let mut command = Command::new(binary("dfsd"));
     command
         .args(["--no-mdns", "--listen-p2p", "/ip4/127.0.0.1/tcp/0", "--grpc-addr", grpc_addr])
+        .env("XDG_RUNTIME_DIR", directory.join("run"))
         .current_dir(directory);
     command
 }

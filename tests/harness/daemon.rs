@@ -73,7 +73,13 @@ impl Setup {
             command.arg("--no-mdns");
         }
         command.args(&self.args);
+        // Each daemon leaves its token in its own directory.
+        command.env("XDG_RUNTIME_DIR", self.runtime_dir());
         command
+    }
+
+    fn runtime_dir(&self) -> PathBuf {
+        std::path::absolute(self.directory.join("run")).expect("a directory of this test")
     }
 
     /// Starts it and waits until it serves.
@@ -147,7 +153,8 @@ impl Daemon {
     /// A `dfsctl` that speaks to it.
     pub(crate) fn ctl<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = inside(self.setup.namespace.as_deref(), &binary("dfsctl"));
-        command.args(["--grpc-addr", &format!("http://{}", self.field("grpc_addr"))]).args(args);
+        command.args(["--grpc-addr", &self.field("grpc_addr")]).args(args);
+        command.env("XDG_RUNTIME_DIR", self.setup.runtime_dir());
         command
     }
 

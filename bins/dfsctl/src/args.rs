@@ -24,6 +24,9 @@ pub(crate) struct Args {
         env = "DFS_GRPC_ADDR"
     )]
     pub(crate) grpc_addr: Endpoint,
+    /// File with the control token; by default where the daemon leaves it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -62,7 +62,7 @@ impl From<Status> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self::new(Kind::Unreachable, error.to_string())
+        Self::new(error.kind(), error.to_string())
     }
 }
 

@@ -5,6 +5,7 @@ mod command;
 mod failure;
 mod progress;
 mod render;
+mod target;
 
 use std::process::ExitCode;
 

@@ -2,12 +2,11 @@
 //! `dfs_node::daemon`.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use dfs_node::daemon::{self, DaemonConfig, DaemonError};
+use dfs_node::daemon::{self, ControlAddress, DaemonConfig, DaemonError};
 use dfs_node::{DhtMode, Multiaddr, NodeConfig};
 use tracing_subscriber::EnvFilter;
 
@@ -21,9 +20,12 @@ struct Args {
     /// Address to listen on for other nodes; may be repeated
     #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/0.0.0.0/tcp/4001")]
     listen_p2p: Vec<Multiaddr>,
-    /// Address of the control plane, for dfsctl
+    /// Address of the control plane, for dfsctl; or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
-    grpc_addr: SocketAddr,
+    grpc_addr: ControlAddress,
+    /// File to leave the control token in; by default where dfsctl looks for it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Allow a control address other than loopback
     #[arg(long)]
     allow_remote_control: bool,
@@ -74,7 +76,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), DaemonError> {
     // Before anything is created: a refusal leaves nothing behind.
-    daemon::check_control_address(args.grpc_addr, args.allow_remote_control)?;
+    args.grpc_addr.check(args.allow_remote_control)?;
     let keypair = daemon::load_identity(&args.key_file)?;
     let mut node = NodeConfig::new(keypair, args.db_path);
     node.net.listen = args.listen_p2p;
@@ -84,7 +86,12 @@ async fn run(args: Args) -> Result<(), DaemonError> {
         Mode::Server => DhtMode::Server,
         Mode::Client => DhtMode::Client,
     };
-    let (grpc_addr, ready_file) = (args.grpc_addr, args.ready_file);
-    let allow_remote_control = args.allow_remote_control;
-    daemon::run(DaemonConfig { node, grpc_addr, allow_remote_control, ready_file }).await
+    daemon::run(DaemonConfig {
+        node,
+        grpc_addr: args.grpc_addr,
+        token_file: args.token_file,
+        allow_remote_control: args.allow_remote_control,
+        ready_file: args.ready_file,
+    })
+    .await
 }

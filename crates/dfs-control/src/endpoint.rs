@@ -1,19 +1,32 @@
-//! Where a control plane is reached.
+//! Where a control plane is, for the daemon that listens there and for the
+//! client that connects to it.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The address of a control plane, as `--grpc-addr` of `dfsctl` takes it.
+/// The address of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    host: String,
-    port: u16,
+#[non_exhaustive]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp {
+        /// Name or address of the host; an IPv6 address in brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A Unix socket, protected by its file permissions.
+    Unix {
+        /// The socket.
+        path: PathBuf,
+    },
 }
 
 /// A text that is no such address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a control address; write it as http://127.0.0.1:50051")]
+#[error("{text:?} is not a control address; write it as http://127.0.0.1:50051 or unix:/path")]
 pub struct EndpointError {
     /// The text as given.
     pub text: String,
@@ -24,36 +37,82 @@ impl Endpoint {
     /// this machine's paths name.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let ip = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        self.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        match self {
+            Self::Unix { .. } => true,
+            Self::Tcp { host, .. } => {
+                let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+                host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+            }
+        }
     }
 
-    /// The address as a URL.
+    /// The socket path, if it is a Unix socket.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix { path } => Some(path),
+            Self::Tcp { .. } => None,
+        }
+    }
+
+    /// The address as a URL. A Unix socket has none of its own; the connector
+    /// ignores it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{self}")
+        match self {
+            Self::Unix { .. } => "http://localhost".to_owned(),
+            Self::Tcp { host, port } => format!("http://{host}:{port}"),
+        }
+    }
+
+    /// What a token file for this address is named after. The ways to write
+    /// loopback are one.
+    #[must_use]
+    pub fn token_name(&self) -> String {
+        match self {
+            Self::Tcp { port, .. } if self.is_local() => format!("127.0.0.1-{port}"),
+            Self::Tcp { host, port } => format!("{}-{port}", host.trim_matches(['[', ']'])),
+            Self::Unix { .. } => "unix".to_owned(),
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(addr: SocketAddr) -> Self {
+        let host = match addr {
+            SocketAddr::V4(addr) => addr.ip().to_string(),
+            SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
+        };
+        Self::Tcp { host, port: addr.port() }
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix { path } => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Takes `http://HOST:PORT` and, for convenience, `HOST:PORT`.
+    /// Takes `http://HOST:PORT`, `HOST:PORT` and `unix:PATH`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || EndpointError { text: text.to_owned() };
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err(error())
+            } else {
+                Ok(Self::Unix { path: path.into() })
+            };
+        }
         let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
         if let Ok(addr) = bare.parse::<SocketAddr>() {
-            let host = match addr {
-                SocketAddr::V4(addr) => addr.ip().to_string(),
-                SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
-            };
-            return Ok(Self { host, port: addr.port() });
+            return Ok(addr.into());
         }
         let (host, port) = bare.rsplit_once(':').ok_or_else(error)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -61,7 +120,7 @@ impl FromStr for Endpoint {
             return Err(error());
         }
         let port = port.parse().map_err(|_| error())?;
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self::Tcp { host: host.to_owned(), port })
     }
 }
 
@@ -70,17 +129,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_urls_and_bare_addresses_and_nothing_else() {
+    fn takes_urls_bare_addresses_and_sockets_and_nothing_else() {
         for (text, shown) in [
             ("http://127.0.0.1:50051", "127.0.0.1:50051"),
             ("http://localhost:1/", "localhost:1"),
             ("[::1]:7", "[::1]:7"),
             ("127.0.0.1:2", "127.0.0.1:2"),
+            ("unix:/run/dfs.sock", "unix:/run/dfs.sock"),
+            ("unix:///run/dfs.sock", "unix:/run/dfs.sock"),
         ] {
             assert_eq!(text.parse::<Endpoint>().expect(text).to_string(), shown);
         }
-        for text in ["", "127.0.0.1", "http://:1", "ftp://h:1", "h:99999", "http://a b:1"] {
+        for text in ["", "127.0.0.1", "http://:1", "ftp://h:1", "h:99999", "http://a b:1", "unix:"]
+        {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn all_ways_to_write_loopback_share_a_token() {
+        let name = |text: &str| text.parse::<Endpoint>().expect(text).token_name();
+        assert_eq!(name("localhost:5"), name("http://127.0.0.1:5"));
+        assert_eq!(name("[::1]:5"), name("127.0.0.1:5"));
+        assert_ne!(name("127.0.0.1:6"), name("127.0.0.1:5"));
     }
 }

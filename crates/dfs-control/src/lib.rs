@@ -7,7 +7,7 @@
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let endpoint = "http://127.0.0.1:50051".parse::<dfs_control::Endpoint>()?;
-//! let mut client = dfs_control::connect(&endpoint).await?;
+//! let mut client = dfs_control::connect(&endpoint, None).await?;
 //! let status = client.status(dfs_control::proto::StatusRequest {}).await?;
 //! println!("{}", status.into_inner().peer_id);
 //! # Ok(()) }
@@ -16,8 +16,9 @@
 mod client;
 mod endpoint;
 mod failure;
+pub mod token;
 
-pub use client::{Client, ConnectError, connect};
+pub use client::{Bearer, Client, ConnectError, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::Failure;
 pub use proto::control_server::{Control, ControlServer};

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dfs_control::proto::{AddPart, AddProgress, AddRequest, AddStart, Chunker, add_part};
-use dfs_control::{Client, Endpoint, Failure as Kind, MAX_PART, connect};
+use dfs_control::{Client, Failure as Kind, MAX_PART};
 use dfs_core::{Profile, describe};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,9 +20,10 @@ use crate::args::Add;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
+use crate::target::Target;
 
-pub(super) async fn run(endpoint: &Endpoint, args: Add) -> Result<(), Failure> {
-    let cid = if args.only_hash { only_hash(&args)? } else { add(endpoint, &args).await? };
+pub(super) async fn run(target: &Target, args: Add) -> Result<(), Failure> {
+    let cid = if args.only_hash { only_hash(&args)? } else { add(target, &args).await? };
     Ok(render::line(cid)?)
 }
 
@@ -55,10 +56,10 @@ fn only_hash(args: &Add) -> Result<String, Failure> {
     Ok(manifest.cid().to_string())
 }
 
-async fn add(endpoint: &Endpoint, args: &Add) -> Result<String, Failure> {
+async fn add(target: &Target, args: &Add) -> Result<String, Failure> {
     let from_stdin = args.file == Path::new("-");
-    let client = connect(endpoint).await?;
-    let progress = if endpoint.is_local() && !from_stdin {
+    let client = target.connect().await?;
+    let progress = if target.endpoint.is_local() && !from_stdin {
         by_path(client, args).await?
     } else {
         by_bytes(client, args).await?

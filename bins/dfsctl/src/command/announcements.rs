@@ -1,13 +1,14 @@
 //! `dfsctl announcements`.
 
 use dfs_control::proto::{Announcement, AnnouncementsRequest};
-use dfs_control::{Endpoint, connect};
+
 use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// An announcement, as `--json` prints it.
 #[derive(Serialize)]
@@ -39,8 +40,8 @@ impl Row {
     }
 }
 
-pub(super) async fn run(endpoint: &Endpoint, follow: bool, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, follow: bool, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let mut stream = client.announcements(AnnouncementsRequest { follow }).await?.into_inner();
     let mut rows: Vec<Row> = Vec::new();
     while let Some(announcement) = stream.message().await? {

@@ -3,7 +3,7 @@
 use dfs_control::proto::{
     CancelDownloadRequest, DownloadState, DownloadStatus, DownloadsRequest, GetDownloadRequest,
 };
-use dfs_control::{Endpoint, connect};
+
 use dfs_core::Cid;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::args::{Format, Named};
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// A download, as `--json` prints it.
 #[derive(Serialize)]
@@ -67,8 +68,8 @@ fn name(state: DownloadState) -> &'static str {
     }
 }
 
-pub(super) async fn show(endpoint: &Endpoint, named: Named) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn show(target: &Target, named: Named) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let request = GetDownloadRequest { cid: named.cid.to_string() };
     let download: Download = client.get_download(request).await?.into_inner().into();
     if named.format.json {
@@ -98,8 +99,8 @@ pub(super) async fn show(endpoint: &Endpoint, named: Named) -> Result<(), Failur
     Ok(())
 }
 
-pub(super) async fn list(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let mut stream = client.downloads(DownloadsRequest {}).await?.into_inner();
     let mut downloads: Vec<Download> = Vec::new();
     while let Some(status) = stream.message().await? {
@@ -125,8 +126,8 @@ pub(super) async fn list(endpoint: &Endpoint, format: Format) -> Result<(), Fail
     Ok(render::table(heading, &cells)?)
 }
 
-pub(super) async fn cancel(endpoint: &Endpoint, cid: Cid) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn cancel(target: &Target, cid: Cid) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     client.cancel_download(CancelDownloadRequest { cid: cid.to_string() }).await?;
     Ok(render::line("cancelled; what was got is kept, and a later get goes on from there")?)
 }

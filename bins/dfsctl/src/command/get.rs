@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dfs_control::proto::{DownloadState, DownloadStatus, GetRequest, ReadRequest};
-use dfs_control::{Client, Endpoint, Failure as Kind, connect};
+use dfs_control::{Client, Failure as Kind};
 use dfs_core::Cid;
 use tonic::Streaming;
 
@@ -17,10 +17,11 @@ use crate::args::Get;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
+use crate::target::Target;
 
-pub(super) async fn run(endpoint: &Endpoint, args: Get) -> Result<(), Failure> {
+pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
     let to_stdout = args.output == Path::new("-");
-    let here = endpoint.is_local() && !to_stdout;
+    let here = target.endpoint.is_local() && !to_stdout;
     let path = if here {
         let path = std::path::absolute(&args.output)
             .map_err(|error| Failure::file("write", &args.output, &error))?;
@@ -36,7 +37,7 @@ pub(super) async fn run(endpoint: &Endpoint, args: Get) -> Result<(), Failure> {
         }
         Vec::new()
     };
-    let mut client = connect(endpoint).await?;
+    let mut client = target.connect().await?;
     let request =
         GetRequest { cid: args.cid.to_string(), path, force: args.force, timeout_s: args.timeout };
     let stream = client.get(request).await?.into_inner();

@@ -1,7 +1,7 @@
 //! `dfsctl inspect`.
 
+use dfs_control::Client;
 use dfs_control::proto::{InspectReply, InspectRequest, Leaf, LeavesRequest};
-use dfs_control::{Client, Endpoint, connect};
 use dfs_core::Cid;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// Content, as `--json` prints it.
 #[derive(Serialize)]
@@ -66,12 +67,12 @@ impl From<InspectReply> for Content {
 }
 
 pub(super) async fn run(
-    endpoint: &Endpoint,
+    target: &Target,
     cid: Cid,
     chunks: bool,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+    let mut client = target.connect().await?;
     let request = InspectRequest { cid: cid.to_string() };
     let mut content: Content = client.inspect(request).await?.into_inner().into();
     if chunks {

@@ -1,13 +1,14 @@
 //! `dfsctl list`.
 
 use dfs_control::proto::{Item, ListRequest};
-use dfs_control::{Endpoint, connect};
+
 use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// One row, as `--json` prints it.
 #[derive(Serialize)]
@@ -37,8 +38,8 @@ impl From<Item> for Row {
     }
 }
 
-pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let mut stream = client.list(ListRequest {}).await?.into_inner();
     let mut rows: Vec<Row> = Vec::new();
     while let Some(item) = stream.message().await? {

@@ -13,28 +13,29 @@ mod status;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
+use crate::target::Target;
 
 /// Carries out a command.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let endpoint = args.grpc_addr;
+    let target = Target { endpoint: args.grpc_addr, token_file: args.token_file };
     match args.command {
-        Command::Add(add) => add::run(&endpoint, add).await,
-        Command::Provide { cid, verify } => provide::run(&endpoint, cid, verify).await,
-        Command::Unprovide { cid } => provide::stop(&endpoint, cid).await,
-        Command::Providing(format) => provide::list(&endpoint, format).await,
-        Command::Get(get) => get::run(&endpoint, get).await,
-        Command::DownloadStatus(named) => download::show(&endpoint, named).await,
-        Command::Downloads(format) => download::list(&endpoint, format).await,
-        Command::CancelDownload { cid } => download::cancel(&endpoint, cid).await,
+        Command::Add(add) => add::run(&target, add).await,
+        Command::Provide { cid, verify } => provide::run(&target, cid, verify).await,
+        Command::Unprovide { cid } => provide::stop(&target, cid).await,
+        Command::Providing(format) => provide::list(&target, format).await,
+        Command::Get(get) => get::run(&target, get).await,
+        Command::DownloadStatus(named) => download::show(&target, named).await,
+        Command::Downloads(format) => download::list(&target, format).await,
+        Command::CancelDownload { cid } => download::cancel(&target, cid).await,
         Command::Inspect { cid, chunks, format } => {
-            inspect::run(&endpoint, cid, chunks, format).await
+            inspect::run(&target, cid, chunks, format).await
         }
-        Command::Rm { cid, yes } => remove::run(&endpoint, cid, yes).await,
+        Command::Rm { cid, yes } => remove::run(&target, cid, yes).await,
         Command::Announcements { follow, format } => {
-            announcements::run(&endpoint, follow, format).await
+            announcements::run(&target, follow, format).await
         }
-        Command::List(format) => list::run(&endpoint, format).await,
-        Command::Status(format) => status::run(&endpoint, format).await,
-        Command::Peers(format) => peers::run(&endpoint, format).await,
+        Command::List(format) => list::run(&target, format).await,
+        Command::Status(format) => status::run(&target, format).await,
+        Command::Peers(format) => peers::run(&target, format).await,
     }
 }

@@ -1,13 +1,14 @@
 //! `dfsctl peers`.
 
 use dfs_control::proto::{PeerInfo, PeersRequest};
-use dfs_control::{Endpoint, connect};
+
 use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// One peer, as `--json` prints it.
 #[derive(Serialize)]
@@ -45,8 +46,8 @@ impl From<PeerInfo> for Peer {
     }
 }
 
-pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let mut stream = client.peers(PeersRequest {}).await?.into_inner();
     let mut peers: Vec<Peer> = Vec::new();
     while let Some(peer) = stream.message().await? {

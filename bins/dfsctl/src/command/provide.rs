@@ -1,18 +1,19 @@
 //! `dfsctl provide`, `unprovide` and `providing`.
 
+use dfs_control::Failure as Kind;
 use dfs_control::proto::{
     ProvideRequest, Provided, ProvidingRequest, UnprovideRequest, VerifyProvideRequest,
 };
-use dfs_control::{Endpoint, Failure as Kind, connect};
 use dfs_core::Cid;
 use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
-pub(super) async fn run(endpoint: &Endpoint, cid: Cid, verify: bool) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, cid: Cid, verify: bool) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let request = ProvideRequest { cid: cid.to_string() };
     let reply = client.provide(request).await?.into_inner();
     let sent = match reply.sent_to {
@@ -30,8 +31,8 @@ pub(super) async fn run(endpoint: &Endpoint, cid: Cid, verify: bool) -> Result<(
     Ok(())
 }
 
-pub(super) async fn stop(endpoint: &Endpoint, cid: Cid) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn stop(target: &Target, cid: Cid) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let request = UnprovideRequest { cid: cid.to_string() };
     if client.unprovide(request).await?.into_inner().was_provided {
         return Ok(render::line("no longer provided; records elsewhere expire within two days")?);
@@ -61,8 +62,8 @@ impl From<Provided> for Row {
     }
 }
 
-pub(super) async fn list(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let mut stream = client.providing(ProvidingRequest {}).await?.into_inner();
     let mut rows: Vec<Row> = Vec::new();
     while let Some(provided) = stream.message().await? {

@@ -2,16 +2,17 @@
 
 use std::io::{IsTerminal, Write, stdin};
 
+use dfs_control::Failure as Kind;
 use dfs_control::proto::{InspectRequest, RemoveRequest};
-use dfs_control::{Endpoint, Failure as Kind, connect};
 use dfs_core::Cid;
 use indicatif::HumanBytes;
 
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
-pub(super) async fn run(endpoint: &Endpoint, cid: Cid, yes: bool) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, cid: Cid, yes: bool) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     if !yes {
         let request = InspectRequest { cid: cid.to_string() };
         let content = client.inspect(request).await?.into_inner();

@@ -1,13 +1,14 @@
 //! `dfsctl status`.
 
 use dfs_control::proto::{StatusReply, StatusRequest};
-use dfs_control::{Endpoint, connect};
+
 use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::render;
+use crate::target::Target;
 
 /// The daemon at a glance, as `--json` prints it.
 #[derive(Serialize)]
@@ -55,8 +56,8 @@ impl From<StatusReply> for Status {
     }
 }
 
-pub(super) async fn run(endpoint: &Endpoint, format: Format) -> Result<(), Failure> {
-    let mut client = connect(endpoint).await?;
+pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
+    let mut client = target.connect().await?;
     let status: Status = client.status(StatusRequest {}).await?.into_inner().into();
     if format.json {
         return Ok(render::json(&status)?);

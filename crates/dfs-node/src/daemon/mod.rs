@@ -1,23 +1,24 @@
 //! What `dfsd` runs: a node, its control plane, and an orderly end.
 
+mod control;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dfs_control::token::TokenError;
 use dfs_net::identity;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 
 use crate::config::NodeConfig;
 use crate::error::NodeError;
-use crate::rpc::ControlService;
 use crate::runtime::NodeRuntime;
+use control::Control;
+pub use control::ControlAddress;
 
 /// Time that an orderly end may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,10 +26,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Settings of a daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonConfig {
-    /// Changes the node's settings once its key is known.
+    /// Settings of the node.
     pub node: NodeConfig,
     /// Where the control plane listens.
-    pub grpc_addr: SocketAddr,
+    pub grpc_addr: ControlAddress,
+    /// Where its token is left; by default where `dfsctl` looks for it.
+    pub token_file: Option<PathBuf>,
     /// Whether that may be another address than loopback.
     pub allow_remote_control: bool,
     /// Written when everything is up, removed at the end.
@@ -56,13 +59,16 @@ pub enum DaemonError {
         addr: SocketAddr,
     },
     /// The control address cannot be listened on.
-    #[error("cannot listen on {addr} for control{}", in_use(source))]
+    #[error("cannot listen on {address} for control{}", in_use(source))]
     Control {
         /// The address.
-        addr: SocketAddr,
+        address: ControlAddress,
         /// What the system answered.
         source: io::Error,
     },
+    /// The token cannot be left where `dfsctl` finds it.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The control plane broke.
     #[error("the control plane broke")]
     Serve(#[from] tonic::transport::Error),
@@ -101,39 +107,20 @@ pub fn load_identity(path: &Path) -> Result<dfs_net::Keypair, DaemonError> {
     identity::load_or_create(path).map_err(|error| NodeError::from(error).into())
 }
 
-/// Refuses a control address that nobody should have.
-///
-/// # Errors
-/// [`DaemonError::NotLoopback`] or [`DaemonError::Unprotected`].
-pub fn check_control_address(addr: SocketAddr, allow_remote: bool) -> Result<(), DaemonError> {
-    match (addr.ip().is_loopback(), allow_remote) {
-        (true, _) => Ok(()),
-        (false, false) => Err(DaemonError::NotLoopback { addr }),
-        (false, true) => Err(DaemonError::Unprotected { addr }),
-    }
-}
-
 /// Runs a daemon until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// [`DaemonError`] if it cannot start or its control plane breaks.
 pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
-    check_control_address(config.grpc_addr, config.allow_remote_control)?;
+    config.grpc_addr.check(config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
-    let control = |source| DaemonError::Control { addr: config.grpc_addr, source };
-    let listener = TcpListener::bind(config.grpc_addr).await.map_err(control)?;
-    let grpc_addr = listener.local_addr().map_err(control)?;
+    let control = Control::open(&config.grpc_addr, config.token_file).await?;
+    let address = control.address.clone();
     let node = NodeRuntime::start(config.node).await?;
-
     let stop = CancellationToken::new();
-    let service = ControlService::new(node.client().clone()).into_server();
-    let server = Server::builder().add_service(service).serve_with_incoming_shutdown(
-        TcpListenerStream::new(listener),
-        stop.clone().cancelled_owned(),
-    );
-    let mut server = tokio::spawn(server);
-    let ready = Ready::write(config.ready_file, grpc_addr, &node).await?;
-    tracing::info!(%grpc_addr, "ready");
+    let mut server = tokio::spawn(control.serve(node.client().clone(), stop.clone()));
+    let ready = Ready::write(config.ready_file, &address, &node).await?;
+    tracing::info!(grpc_addr = %address, "ready");
 
     tokio::select! {
         name = signals.recv() => tracing::info!(signal = name, "stopping"),
@@ -189,7 +176,7 @@ impl Ready {
     /// Writes who and where the node is, so that the file appears whole.
     async fn write(
         path: Option<PathBuf>,
-        grpc_addr: SocketAddr,
+        grpc_addr: &ControlAddress,
         node: &NodeRuntime,
     ) -> Result<Self, DaemonError> {
         let Some(path) = path else { return Ok(Self { path }) };
