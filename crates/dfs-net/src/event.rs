@@ -67,6 +67,16 @@ pub struct NetStatus {
     pub gossip: GossipCounters,
 }
 
+impl NetStatus {
+    /// The addresses listened on with this node's identity, as others can dial
+    /// them.
+    #[must_use]
+    pub fn dialable(&self) -> Vec<Multiaddr> {
+        let with_peer = |addr: &Multiaddr| addr.clone().with_p2p(self.peer).ok();
+        self.listen.iter().filter_map(with_peer).collect()
+    }
+}
+
 /// What has become of announcements of others since the start. Those with a
 /// wrong signature do not even get here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -181,8 +181,7 @@ impl Ready {
     ) -> Result<Self, DaemonError> {
         let Some(path) = path else { return Ok(Self { path }) };
         let status = node.client().status().await?.net;
-        let listen: Vec<String> =
-            status.listen.iter().map(|addr| format!("{addr}/p2p/{}", status.peer)).collect();
+        let listen: Vec<String> = status.dialable().iter().map(ToString::to_string).collect();
         let text = serde_json::json!({
             "peer_id": status.peer.to_string(),
             "grpc_addr": grpc_addr.to_string(),

@@ -1,0 +1,111 @@
+//! Cancelling: at once, in whatever a download is doing, and without losing
+//! what it has got.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use dfs_node::{Cid, FailureKind, GetOptions, NodeRuntime, Phase};
+use dfs_wire::chunk;
+
+use crate::peer::{Content, Peer, Question, hold, node};
+
+/// Much less than any retry or timeout that the download may be in.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Waits for a phase, cancels, and checks that it ends then and there.
+async fn cancel_in(
+    node: &NodeRuntime,
+    cid: Cid,
+    options: GetOptions,
+    reached: impl FnMut(&dfs_node::DownloadStatus) -> bool,
+) {
+    let client = node.client();
+    let mut status = client.get(cid, options).await.expect("a download");
+    status.wait_for(reached).await.expect("it runs");
+    let start = Instant::now();
+    assert!(client.cancel(cid).await);
+    let end = status.wait_for(|status| status.phase.is_final()).await.expect("it ends").clone();
+    assert_eq!((end.phase, end.failure), (Phase::Cancelled, Some(FailureKind::Cancelled)));
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(!client.cancel(cid).await, "it is over");
+    let known = client.download_status(cid).await.expect("status").expect("remembered");
+    assert_eq!(known.phase, Phase::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_discovery() {
+    let node = node(&[]).await;
+    let cid = Cid::from_bytes([1; 32]);
+    cancel_in(&node, cid, hold(600), |status| {
+        matches!(status.phase, Phase::Discovering | Phase::Waiting)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_manifest_fetch() {
+    let content = Arc::new(Content::new(1));
+    let silent = Peer::start(vec![], |_, _| async {}).await;
+    let node = node(&[&silent]).await;
+    silent.announce(content.cid()).await;
+    cancel_in(&node, content.cid(), hold(600), |status| status.phase == Phase::FetchingManifest)
+        .await;
+}
+
+/// A peer that gives `chunks` chunks and then says that it is busy.
+async fn tired(content: &Arc<Content>, chunks: usize) -> (Peer, Arc<AtomicUsize>) {
+    let content = Arc::clone(content);
+    let left = Arc::new(AtomicUsize::new(chunks));
+    let counter = Arc::clone(&left);
+    let peer = Peer::start(vec![], move |net, question| {
+        let (content, left) = (Arc::clone(&content), Arc::clone(&left));
+        async move {
+            // An error means that the test is over.
+            match question {
+                Question::Metadata(id, request) => {
+                    let _ = net.respond_metadata(id, content.metadata(&request)).await;
+                }
+                Question::Chunk(id, request) => {
+                    let given = left
+                        .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                    let answer = match given {
+                        Ok(_) => content.chunk(&request),
+                        Err(_) => chunk::Response::Busy { retry_ms: 60_000 },
+                    };
+                    let _ = net.respond_chunk(id, answer).await;
+                }
+            }
+        }
+    })
+    .await;
+    (peer, counter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_retries_of_chunks_and_what_it_got_is_kept() {
+    let content = Arc::new(Content::new(6));
+    let (peer, left) = tired(&content, 4).await;
+    let node = node(&[&peer]).await;
+    peer.announce(content.cid()).await;
+    cancel_in(&node, content.cid(), hold(600), |status| status.chunks_done == 4).await;
+    // A later get asks for the two that are missing, and for no other.
+    left.store(2, Ordering::SeqCst);
+    let done = node.client().get_and_wait(content.cid(), hold(60)).await.expect("two more");
+    assert_eq!(done.bytes_fetched, 2 << 20);
+    assert_eq!(left.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_assembly_and_no_part_of_the_file_is_left() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = node(&[]).await;
+    // Large enough that writing it out takes longer than noticing it.
+    let mut bytes = vec![0; 512 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    let added = node.client().add_bytes(bytes.into(), Default::default()).await.expect("added");
+    let mut options = hold(600);
+    options.path = Some(directory.path().join("out"));
+    cancel_in(&node, added.cid, options, |status| status.phase == Phase::Assembling).await;
+    assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 0);
+}

@@ -1,0 +1,159 @@
+//! Peers that lie, and peers that say nothing: the liar is kept out, the
+//! silent one is given up, and no wrong byte is ever kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Header, Kind, Leaf, Page, Profile, Subtree, TreeHash};
+use dfs_node::{FailureKind, NodeError, NodeRuntime};
+use dfs_wire::{chunk, metadata};
+
+use crate::peer::{Content, Peer, Question, hold, node};
+
+/// How a peer departs from the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    None,
+    OtherHeader,
+    OtherLeaf,
+    SurplusProof,
+    ShortPage,
+    FlippedByte,
+    ShortChunk,
+    LongChunk,
+    OtherChunk,
+    Silence,
+    SilenceAboutChunks,
+}
+
+async fn liar(content: &Arc<Content>, lie: Lie) -> Peer {
+    let content = Arc::clone(content);
+    Peer::start(vec![], move |net, question| {
+        let content = Arc::clone(&content);
+        async move {
+            // An error means that the test is over.
+            match question {
+                Question::Metadata(id, request) if lie != Lie::Silence => {
+                    let answer = bend_metadata(content.metadata(&request), lie);
+                    let _ = net.respond_metadata(id, answer).await;
+                }
+                Question::Chunk(id, request)
+                    if lie != Lie::Silence && lie != Lie::SilenceAboutChunks =>
+                {
+                    let answer = bend_chunk(content.chunk(&request), lie);
+                    let _ = net.respond_chunk(id, answer).await;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+fn bend_metadata(answer: metadata::Response, lie: Lie) -> metadata::Response {
+    match (answer, lie) {
+        (metadata::Response::Header(_), Lie::OtherHeader) => {
+            let root = Subtree { hash: TreeHash::from_bytes([3; 32]), len: 9 };
+            let header = Header::new(Kind::File, Profile::Fixed, 1, root).expect("some header");
+            metadata::Response::Header(header)
+        }
+        (metadata::Response::Page(page, proof), Lie::OtherLeaf) => {
+            let mut leaves = page.leaves().to_vec();
+            leaves[0] = Leaf { hash: ChunkHash::of(b"mine"), ..leaves[0] };
+            metadata::Response::Page(Page::new(leaves).expect("as many leaves"), proof)
+        }
+        (metadata::Response::Page(page, mut proof), Lie::SurplusProof) => {
+            proof.siblings.push(page.root());
+            metadata::Response::Page(page, proof)
+        }
+        (metadata::Response::Page(page, proof), Lie::ShortPage) => {
+            let leaves = page.leaves()[1..].to_vec();
+            metadata::Response::Page(Page::new(leaves).expect("some leaves"), proof)
+        }
+        (answer, _) => answer,
+    }
+}
+
+fn bend_chunk(answer: chunk::Response, lie: Lie) -> chunk::Response {
+    let chunk::Response::Found(bytes) = answer else { return answer };
+    let mut bytes = bytes.to_vec();
+    match lie {
+        Lie::FlippedByte => bytes[12_345] ^= 1,
+        Lie::ShortChunk => bytes.truncate(1000),
+        Lie::LongChunk => bytes.push(0),
+        Lie::OtherChunk => bytes.fill(7),
+        _ => {}
+    }
+    chunk::Response::Found(Bytes::from(bytes))
+}
+
+/// What a node says after trying to get the content from one peer alone.
+async fn alone_with(lie: Lie) -> (NodeRuntime, Peer, Arc<Content>, NodeError) {
+    let content = Arc::new(Content::new(3));
+    let peer = liar(&content, lie).await;
+    let node = node(&[&peer]).await;
+    peer.announce(content.cid()).await;
+    let error = node.client().get_and_wait(content.cid(), hold(2)).await.expect_err("a lie");
+    (node, peer, content, error)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn liars_are_kept_out_and_nothing_of_theirs_is_kept() {
+    let lies = [
+        Lie::OtherHeader,
+        Lie::OtherLeaf,
+        Lie::SurplusProof,
+        Lie::ShortPage,
+        Lie::FlippedByte,
+        Lie::ShortChunk,
+        Lie::LongChunk,
+        Lie::OtherChunk,
+    ];
+    let runs = lies.map(|lie| async move {
+        let (node, peer, content, error) = alone_with(lie).await;
+        assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
+        let held = node.client().read(content.cid()).await;
+        assert!(matches!(held, Err(NodeError::NotHeld { .. })), "{lie:?}");
+        // It is kept out from then on.
+        let known = node.client().peers().await.expect("peers");
+        let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
+        assert!(!known.is_connected(), "{lie:?}");
+        node.shutdown().await;
+    });
+    futures::future::join_all(runs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_in_a_failure_with_a_cause() {
+    for lie in [Lie::Silence, Lie::SilenceAboutChunks] {
+        let (node, peer, _, error) = alone_with(lie).await;
+        assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
+        assert!(error.to_string().contains("no provider answered"), "{error}");
+        let known = node.client().peers().await.expect("peers");
+        let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
+        assert!(known.is_connected(), "silence is no lie");
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_honest_peer_among_liars_is_enough() {
+    let content = Arc::new(Content::new(8));
+    let lies = [Lie::OtherHeader, Lie::FlippedByte, Lie::SilenceAboutChunks, Lie::None];
+    let mut peers = Vec::new();
+    for lie in lies {
+        peers.push(liar(&content, lie).await);
+    }
+    let node = node(&peers.iter().collect::<Vec<_>>()).await;
+    for peer in &peers {
+        peer.announce(content.cid()).await;
+    }
+    node.client().get_and_wait(content.cid(), hold(60)).await.expect("an honest peer is there");
+    let mut parts = node.client().read(content.cid()).await.expect("held");
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.recv().await {
+        bytes.extend_from_slice(&part.expect("a verified part"));
+    }
+    assert!(bytes == content.bytes, "every byte is the right one");
+    node.shutdown().await;
+}

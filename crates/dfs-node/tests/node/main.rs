@@ -1,0 +1,7 @@
+//! Whole nodes in this process: what peers may do to them, and how their
+//! downloads end.
+
+mod cancel;
+mod hostile;
+mod peer;
+mod share;

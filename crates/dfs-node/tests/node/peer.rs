@@ -1,0 +1,125 @@
+//! A peer that is no node: it announces content and answers as it is told.
+
+use dfs_core::{Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
+use dfs_net::{NetConfig, NetEvent, NetHandle, RequestId};
+use dfs_node::{Cid, GetOptions, Keypair, Multiaddr, NodeConfig, NodeRuntime};
+use dfs_wire::{chunk, metadata};
+
+/// A file as a provider has it.
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    pub(crate) page: Page,
+}
+
+impl Content {
+    /// A file of `chunks` different chunks.
+    pub(crate) fn new(chunks: usize) -> Self {
+        let mut bytes = vec![0; chunks << 20];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+        let mut chunker = Chunker::new(&bytes[..], Profile::Fixed);
+        while let Some(chunk) = chunker.next_chunk().expect("memory") {
+            builder.push(Leaf::of(chunk));
+        }
+        let (manifest, page) = builder.finish().expect("a file");
+        Self { manifest, page: page.expect("one page").1, bytes }
+    }
+
+    pub(crate) fn cid(&self) -> Cid {
+        self.manifest.cid()
+    }
+
+    /// What an honest provider answers.
+    pub(crate) fn metadata(&self, request: &metadata::Request) -> metadata::Response {
+        match *request {
+            metadata::Request::Header { cid } if cid == self.cid() => {
+                metadata::Response::Header(*self.manifest.header())
+            }
+            metadata::Request::Page { cid, index: 0 } if cid == self.cid() => {
+                let proof = self.manifest.prove_page(0).expect("the only page");
+                metadata::Response::Page(self.page.clone(), proof)
+            }
+            _ => metadata::Response::NotFound,
+        }
+    }
+
+    /// What an honest provider answers.
+    pub(crate) fn chunk(&self, request: &chunk::Request) -> chunk::Response {
+        let mut at = 0;
+        for leaf in self.page.leaves() {
+            let end = at + leaf.len as usize;
+            if leaf.hash == request.hash {
+                return chunk::Response::Found(self.bytes[at..end].to_vec().into());
+            }
+            at = end;
+        }
+        chunk::Response::NotFound
+    }
+}
+
+/// What a peer is asked; it may answer or not.
+pub(crate) enum Question {
+    Metadata(RequestId, metadata::Request),
+    Chunk(RequestId, chunk::Request),
+}
+
+/// A running peer.
+pub(crate) struct Peer {
+    pub(crate) net: NetHandle,
+    pub(crate) addr: Multiaddr,
+}
+
+impl Peer {
+    /// Starts a peer that knows `others`, and lets it handle what it is asked.
+    pub(crate) async fn start<F>(
+        others: Vec<Multiaddr>,
+        answer: impl Fn(NetHandle, Question) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut config = NetConfig::new(Keypair::generate_ed25519());
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+        config.bootstrap = others;
+        config.mdns = false;
+        let (net, mut events) = dfs_net::spawn(config).await.expect("a network on loopback");
+        let status = net.status().await.expect("status");
+        let addr = status.listen[0].clone().with_p2p(status.peer).expect("without a peer");
+        let handle = net.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let question = match event {
+                    NetEvent::MetadataRequest { id, request, .. } => {
+                        Question::Metadata(id, request)
+                    }
+                    NetEvent::ChunkRequest { id, request, .. } => Question::Chunk(id, request),
+                    _ => continue,
+                };
+                tokio::spawn(answer(handle.clone(), question));
+            }
+        });
+        Self { net, addr }
+    }
+
+    /// Announces content until somebody has taken note of it.
+    pub(crate) async fn announce(&self, cid: Cid) {
+        while self.net.announce(cid).await.expect("announce") == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A node in memory that knows these peers.
+pub(crate) async fn node(peers: &[&Peer]) -> NodeRuntime {
+    let mut config = NodeConfig::in_memory();
+    config.net.bootstrap = peers.iter().map(|peer| peer.addr.clone()).collect();
+    NodeRuntime::start(config).await.expect("a node in memory")
+}
+
+/// Only holds the content, and gives up soon.
+pub(crate) fn hold(seconds: u64) -> GetOptions {
+    let mut options = GetOptions::default();
+    options.timeout = Some(std::time::Duration::from_secs(seconds));
+    options
+}
