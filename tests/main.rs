@@ -3,6 +3,8 @@
 
 mod content;
 mod discovery;
+mod downloads;
 mod harness;
 mod lifecycle;
 mod messages;
+mod walk;

@@ -26,6 +26,7 @@ pub(crate) struct Setup {
     namespace: Option<String>,
     mdns: bool,
     listen: String,
+    control: String,
 }
 
 impl Setup {
@@ -38,11 +39,18 @@ impl Setup {
             namespace: None,
             mdns: false,
             listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+            control: "127.0.0.1:0".to_owned(),
         }
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Has the control plane listen there.
+    pub(crate) fn control(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.control);
         self
     }
 
@@ -62,7 +70,7 @@ impl Setup {
     pub(crate) fn command(&self) -> Command {
         let mut command = inside(self.namespace.as_deref(), &binary("dfsd"));
         command
-            .args(["--listen-p2p", &self.listen, "--grpc-addr", "127.0.0.1:0"])
+            .args(["--listen-p2p", &self.listen, "--grpc-addr", &self.control])
             .arg("--db-path")
             .arg(self.directory.join("db"))
             .arg("--key-file")

@@ -137,10 +137,16 @@ impl Downloads {
 
     /// Ends a running download. Returns whether there was one.
     pub(crate) async fn cancel(&self, cid: &Cid) -> bool {
-        let Some(job) = self.job(cid) else { return false };
+        let Some(mut job) = self.job(cid) else { return false };
         let (respond_to, cancelled) = oneshot::channel();
         let sent = job.commands.send(JobCommand::Cancel { respond_to }).await;
-        sent.is_ok() && cancelled.await.is_ok()
+        if sent.is_err() || cancelled.await.is_err() {
+            return false;
+        }
+        // It has left its work; what it had is saved in a moment. An error
+        // means that it has ended.
+        let _ = job.status.wait_for(|status| status.failure.is_some()).await;
+        true
     }
 
     /// The state of a download, running or remembered.

@@ -1,0 +1,128 @@
+//! Downloads through the command line: in the background, over kills, joined
+//! and refused.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
+
+const SIZE: u64 = 500 << 20;
+const KILLS: u64 = 10;
+/// What a kill may cost: bytes fetched and not yet durable.
+const WINDOW: u64 = 128 << 20;
+
+fn json(command: &mut Command) -> serde_json::Value {
+    serde_json::from_str(&succeed(command)).expect("JSON")
+}
+
+/// Waits until at least this many bytes are there, or it is over.
+fn wait_for_bytes(node: &Daemon, cid: &str, bytes: u64) -> serde_json::Value {
+    loop {
+        // Each look is a process of its own, which is pause enough.
+        let status = json(&mut node.ctl(["download-status", cid, "--json"]));
+        let done = status["bytes_done"].as_u64().expect("a number");
+        let state = status["state"].as_str().expect("a state");
+        assert_ne!(state, "failed", "{status}");
+        if done >= bytes || state == "done" {
+            return status;
+        }
+    }
+}
+
+#[test]
+fn ten_kills_lose_nothing_and_fetch_little_twice() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 1, SIZE);
+    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
+    succeed(&mut a.ctl(["provide", &cid]));
+    let mut b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let out = directory.path().join("out");
+    succeed(&mut b.ctl(["get", &cid, "--detach", "-o", out.to_str().expect("a path")]));
+
+    let mut durable = 0;
+    for kill in 1..=KILLS {
+        // Spread over the file, and never at a round number.
+        wait_for_bytes(&b, &cid, kill * (SIZE / (KILLS + 1)) + kill * 12_345);
+        b = b.kill().start();
+        let status = json(&mut b.ctl(["download-status", &cid, "--json"]));
+        let fetched = status["bytes_fetched"].as_u64().expect("a number");
+        assert!(fetched >= durable, "progress went back from {durable} to {fetched}");
+        durable = fetched;
+    }
+    let out_text = out.to_str().expect("a path");
+    // A second get joins the download, or finds it done and the file there.
+    let again = output(&mut b.ctl(["get", &cid, "-o", out_text, "--force"]));
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(hash(&out), hash(&file));
+
+    let sent: u64 = json(&mut a.ctl(["peers", "--json"]))
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|peer| peer["bytes_sent"].as_u64().expect("a number"))
+        .sum();
+    let limit = SIZE + KILLS * WINDOW;
+    eprintln!("{} MiB sent for {} MiB and {KILLS} kills", sent >> 20, SIZE >> 20);
+    assert!(sent <= limit, "{sent} bytes sent, {limit} allowed");
+}
+
+#[test]
+fn a_download_outlives_its_client_and_can_be_cancelled() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(directory.path()).start();
+    let cid = "ab".repeat(32);
+    let out = directory.path().join("out");
+    let out = out.to_str().expect("a path");
+    let mut get = node.ctl(["get", &cid, "-o", out]).stderr(Stdio::piped()).spawn().expect("get");
+    while fail_or(&node, &cid).is_none() {}
+    let pid = rustix::process::Pid::from_child(&get);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let status = get.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut get.stderr.take().expect("piped"), &mut said).expect("text");
+    assert!(said.contains("the daemon goes on"), "{said}");
+
+    let all = json(&mut node.ctl(["downloads", "--json"]));
+    assert_eq!(all.as_array().expect("an array").len(), 1);
+    assert!(["discovering", "waiting"].contains(&all[0]["state"].as_str().expect("a state")));
+    succeed(&mut node.ctl(["cancel-download", &cid]));
+    let all = json(&mut node.ctl(["downloads", "--json"]));
+    assert_eq!(all[0]["state"], "cancelled");
+    let (code, message) = fail(&mut node.ctl(["cancel-download", &cid]));
+    assert_eq!(code, 3, "{message}");
+    let (code, message) = fail(&mut node.ctl(["download-status", &"cd".repeat(32)]));
+    assert_eq!(code, 3, "{message}");
+    assert!(!fs::exists(out).expect("a look"), "no file under the final name");
+}
+
+/// The state of a download, once there is one.
+fn fail_or(node: &Daemon, cid: &str) -> Option<serde_json::Value> {
+    let looked = output(&mut node.ctl(["download-status", cid, "--json"]));
+    looked.status.success().then(|| serde_json::from_slice(&looked.stdout).expect("JSON"))
+}
+
+#[test]
+fn stopping_under_load_is_quick_and_goes_on_later() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 2, 300 << 20);
+    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
+    succeed(&mut a.ctl(["provide", &cid]));
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let out = directory.path().join("out");
+    let out_text = out.to_str().expect("a path");
+    succeed(&mut b.ctl(["get", &cid, "--detach", "-o", out_text]));
+    wait_for_bytes(&b, &cid, 40 << 20);
+    let start = std::time::Instant::now();
+    let b = b.stop();
+    assert!(start.elapsed().as_secs() < 7, "{:?}", start.elapsed());
+    let b = b.start();
+    succeed(b.ctl(["get", &cid, "-o", "-"]).stdout(Stdio::null()));
+    let status = wait_for_bytes(&b, &cid, u64::MAX);
+    assert_eq!(status["state"], "done");
+    assert_eq!(hash(&out), hash(&file));
+    let fetched = status["bytes_fetched"].as_u64().expect("a number");
+    assert!(fetched <= (300 << 20) + WINDOW, "{fetched}");
+}
