@@ -9,7 +9,7 @@ use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
 const SIZE: u64 = 500 << 20;
 const KILLS: u64 = 10;
 /// What a kill may cost: bytes fetched and not yet durable.
-const WINDOW: u64 = 128 << 20;
+const WINDOW: u64 = 64 << 20;
 
 fn json(command: &mut Command) -> serde_json::Value {
     serde_json::from_str(&succeed(command)).expect("JSON")

@@ -20,6 +20,11 @@ use crate::import::{self, AddOptions, Added};
 use crate::output;
 use crate::provide::ProvideHandle;
 
+/// How often a node is asked whether it has an announcement on record.
+const VERIFY_TRIES: u32 = 5;
+/// Pause between two such questions.
+const VERIFY_PAUSE: Duration = Duration::from_millis(200);
+
 /// Speaks to a running node. Cloning is cheap.
 #[derive(Clone)]
 pub struct NodeClient {
@@ -213,7 +218,17 @@ impl NodeClient {
         let asked = u32::try_from(peers.len()).unwrap_or(u32::MAX);
         let asking = peers.into_iter().map(|peer| {
             let net = self.net.clone();
-            async move { net.is_provider_at(peer, cid).await.unwrap_or(false) }
+            async move {
+                // An announcement has no answer, so one that was made a moment
+                // ago may still be on its way.
+                for _ in 0..VERIFY_TRIES {
+                    if net.is_provider_at(peer, cid).await.unwrap_or(false) {
+                        return true;
+                    }
+                    tokio::time::sleep(VERIFY_PAUSE).await;
+                }
+                false
+            }
         });
         let answers = futures::future::join_all(asking).await;
         let confirmed = answers.into_iter().map(u32::from).sum();

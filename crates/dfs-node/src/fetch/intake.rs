@@ -16,8 +16,9 @@ use dfs_store::{Batch, DownloadRecord, Row, Store, StoreError};
 const PORTION: u64 = 8 << 20;
 /// Longest time that a chunk stays in memory only.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Unflushed bytes at which a flush is due.
-const FLUSH_WINDOW: u64 = 64 << 20;
+/// Unflushed bytes at which a flush is due. What comes while it runs is not
+/// durable either, so a crash costs up to about twice this.
+const FLUSH_WINDOW: u64 = 32 << 20;
 
 /// Chunks between the network and the store.
 #[derive(Debug, Default)]
@@ -201,7 +202,7 @@ mod tests {
                 intake.written(None, start);
             }
         }
-        assert_eq!((writes, flushes), (25, 3));
+        assert_eq!((writes, flushes), (25, 6));
     }
 
     #[test]

@@ -7,6 +7,13 @@ async fn pair() -> (NodeRuntime, NodeRuntime) {
     let mut config = NodeConfig::in_memory();
     config.net.bootstrap = a.client().status().await.expect("status").net.dialable();
     let b = NodeRuntime::start(config).await.expect("a node");
+    // Both have to know each other in the DHT; each look is a round trip
+    // through the network task, so this is no busy loop of its own.
+    for node in [&a, &b] {
+        while node.client().status().await.expect("status").net.dht_peers == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
     (a, b)
 }
 
