@@ -15,6 +15,7 @@ use lexopt::{Arg, Parser, ValueExt as _};
 mod check;
 mod daemon;
 mod demo;
+mod fuzz;
 mod graph;
 mod layers;
 mod process;
@@ -35,6 +36,7 @@ cargo xtask COMMAND
   tidy                      rules about the source text
   demo [--size N] [FILE]    two daemons, add on one, get on the other, compare
                             N is in bytes, or 64K, 100M, 2G (powers of 1024)
+  fuzz [--seconds N]        every fuzz target for N seconds, 60 if not given
 
 Environment: CARGO_TARGET_DIR is honoured; KEEP_WORKDIR=1 keeps the demo's files.
 ";
@@ -64,6 +66,7 @@ fn dispatch(mut parser: Parser) -> Result<()> {
         "ci" | "test" => check::run(&workspace()?, &check_options(parser)?),
         "layers" => no_more(parser).and_then(|()| layers::run(&workspace()?)),
         "tidy" => no_more(parser).and_then(|()| tidy::run(&workspace()?)),
+        "fuzz" => fuzz::run(&workspace()?, fuzz_seconds(parser)?),
         "demo" => demo::run(&workspace()?, &demo_options(parser)?),
         unknown => bail!("no command `{unknown}`; `cargo xtask --help` lists them"),
     }
@@ -95,4 +98,15 @@ fn demo_options(mut parser: Parser) -> Result<demo::Options> {
         }
     }
     Ok(options)
+}
+
+fn fuzz_seconds(mut parser: Parser) -> Result<u64> {
+    let mut seconds = 60;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("seconds") => seconds = parser.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(seconds)
 }
