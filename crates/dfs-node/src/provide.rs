@@ -10,8 +10,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dfs_core::Cid;
-use dfs_net::NetHandle;
+use dfs_net::{NetError, NetHandle};
 use dfs_store::{Batch, ProvideRecord, Row};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +29,9 @@ const INTERVAL_MS: u64 = 12 * 3600 * 1000;
 const SPREAD_MS: u64 = INTERVAL_MS / 6;
 /// Time to the next announcement if nobody was there to take the last one.
 const RETRY_MS: u64 = 60 * 1000;
+/// Announcements made at the same time: each may wait for dead nodes, and a
+/// user who provides something is not to wait behind all of them.
+const CONCURRENCY: usize = 8;
 /// Pause between two announcements, so that a long list leaves room for
 /// everything else.
 const PACE: Duration = Duration::from_millis(50);
@@ -90,9 +96,16 @@ pub(crate) async fn spawn(disk: Disk, net: NetHandle) -> Result<ProvideHandle, N
     })
     .await?;
     due.extend(cids.into_iter().map(|cid| (now, cid)));
-    tokio::spawn(Scheduler { disk, net, queue, joined, due }.run());
+    let running = FuturesUnordered::new();
+    tokio::spawn(Scheduler { disk, net, queue, joined, due, running }.run());
     Ok(handle)
 }
+
+/// An announcement under way.
+type Announcing = BoxFuture<'static, (Cid, Result<u32, NetError>, Option<Responder>)>;
+
+/// Somebody who waits for the outcome.
+type Responder = oneshot::Sender<Result<ProvideRecord, NodeError>>;
 
 struct Scheduler {
     disk: Disk,
@@ -101,15 +114,18 @@ struct Scheduler {
     joined: std::sync::Arc<Notify>,
     /// When each CID is due, in ms since the Unix epoch.
     due: BTreeSet<(u64, Cid)>,
+    /// Only the network part of announcing runs at the same time as others;
+    /// rows are written here, one after the other.
+    running: FuturesUnordered<Announcing>,
 }
 
 impl Scheduler {
     async fn run(mut self) {
         let mut earliest = Instant::now();
         loop {
-            let next = self.due.first().map(|&(at, cid)| {
-                let wait = Duration::from_millis(at.saturating_sub(now_ms()));
-                (earliest.max(Instant::now() + wait), cid)
+            let next = self.due.first().filter(|_| self.running.len() < CONCURRENCY).map(|due| {
+                let wait = Duration::from_millis(due.0.saturating_sub(now_ms()));
+                (earliest.max(Instant::now() + wait), due.1)
             });
             let wake = next.map_or_else(|| Instant::now() + PACE, |(at, _)| at);
             tokio::select! {
@@ -117,12 +133,20 @@ impl Scheduler {
                     Some(command) => self.on_command(command).await,
                     None => return,
                 },
-                () = self.joined.notified() => self.hurry().await,
-                () = sleep_until(wake), if next.is_some() => {
-                    let cid = next.expect("checked by the branch").1;
-                    if let Err(NodeError::ShuttingDown) = self.announce(cid).await {
+                Some((cid, sent_to, respond_to)) = self.running.next() => {
+                    let closed = matches!(sent_to, Err(NetError::Closed));
+                    let result = self.announced(cid, sent_to).await;
+                    if let Some(respond_to) = respond_to {
+                        let _ = respond_to.send(result);
+                    }
+                    if closed {
                         return;
                     }
+                }
+                () = self.joined.notified() => self.hurry().await,
+                () = sleep_until(wake), if next.is_some() => {
+                    let (_, cid) = next.expect("checked by the branch");
+                    self.announce(cid, None);
                     earliest = Instant::now() + PACE;
                 }
             }
@@ -131,10 +155,10 @@ impl Scheduler {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Provide { cid, respond_to } => {
-                let result = self.provide(cid).await;
-                let _ = respond_to.send(result);
-            }
+            Command::Provide { cid, respond_to } => match self.promise(cid).await {
+                Ok(()) => self.announce(cid, Some(respond_to)),
+                Err(error) => drop(respond_to.send(Err(error))),
+            },
             Command::Withdraw { cid, respond_to } => {
                 let result = self.withdraw(cid).await;
                 let _ = respond_to.send(result);
@@ -142,7 +166,9 @@ impl Scheduler {
         }
     }
 
-    async fn provide(&mut self, cid: Cid) -> Result<ProvideRecord, NodeError> {
+    /// Notes that content is to be provided. First the promise, then the
+    /// announcement: a crash in between announces after the restart.
+    async fn promise(&mut self, cid: Cid) -> Result<(), NodeError> {
         if self.disk.run(move |store| store.item(&cid)).await?.is_none() {
             return Err(NodeError::NotHeld { cid });
         }
@@ -151,10 +177,14 @@ impl Scheduler {
             let now = now_ms();
             ProvideRecord { since_ms: now, due_ms: now, ..ProvideRecord::default() }
         });
-        // First the promise, then the announcement: a crash in between
-        // announces after the restart.
-        self.save(cid, record).await?;
-        self.announce(cid).await
+        self.save(cid, record).await
+    }
+
+    /// Starts announcing; until that has ended, the CID is not due.
+    fn announce(&mut self, cid: Cid, respond_to: Option<Responder>) {
+        self.due.retain(|(_, due)| *due != cid);
+        let net = self.net.clone();
+        self.running.push(Box::pin(async move { (cid, net.announce(cid).await, respond_to) }));
     }
 
     async fn withdraw(&mut self, cid: Cid) -> Result<bool, NodeError> {
@@ -167,16 +197,17 @@ impl Scheduler {
         Ok(known)
     }
 
-    /// Announces one CID and notes when it is due again.
-    async fn announce(&mut self, cid: Cid) -> Result<ProvideRecord, NodeError> {
-        self.due.retain(|(_, due)| *due != cid);
+    /// Notes how an announcement has gone and when the next one is due.
+    async fn announced(
+        &mut self,
+        cid: Cid,
+        sent_to: Result<u32, NetError>,
+    ) -> Result<ProvideRecord, NodeError> {
+        // It may have been withdrawn meanwhile.
         let Some(mut record) = self.disk.run(move |store| store.provide(&cid)).await? else {
+            self.net.withdraw(cid).await?;
             return Err(NodeError::NotHeld { cid });
         };
-        let sent_to = self.net.announce(cid).await.map_err(|error| match error {
-            dfs_net::NetError::Closed => NodeError::ShuttingDown,
-            other => other.into(),
-        });
         let now = now_ms();
         match sent_to {
             Ok(sent_to) if sent_to > 0 => {
@@ -188,7 +219,7 @@ impl Scheduler {
                 record.sent_to = 0;
                 record.due_ms = now + RETRY_MS;
             }
-            Err(NodeError::ShuttingDown) => return Err(NodeError::ShuttingDown),
+            Err(NetError::Closed) => return Err(NodeError::ShuttingDown),
             Err(error) => {
                 tracing::warn!(%cid, %error, "not announced; trying again");
                 record.due_ms = now + RETRY_MS;
@@ -199,6 +230,7 @@ impl Scheduler {
     }
 
     async fn save(&mut self, cid: Cid, record: ProvideRecord) -> Result<(), NodeError> {
+        self.due.retain(|(_, due)| *due != cid);
         self.due.insert((record.due_ms, cid));
         let row = Row::Provide(cid, record);
         Ok(self.disk.run(move |store| store.commit(Batch::default().with(row))).await?)
