@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// durable either, so a crash costs up to about twice this.
 const FLUSH_WINDOW: u64 = 32 << 20;
 
+/// Pending bytes at which no more are taken: when the disk is slower than the
+/// network, the network waits.
+const MAX_PENDING: u64 = 32 << 20;
+
 /// Chunks between the network and the store.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
@@ -95,6 +99,11 @@ impl Intake {
             self.pending.extend(later);
             self.since = Some(now);
         }
+    }
+
+    /// Whether no more is to be taken for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.pending_bytes >= MAX_PENDING
     }
 
     /// Whether a write is under way.

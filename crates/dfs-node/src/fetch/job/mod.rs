@@ -2,8 +2,9 @@
 //!
 //! Everything the job waits for is a future in one set or a branch of one
 //! `select`, so cancelling is leaving the loop: requests, searches and pauses
-//! are dropped where they stand. Only writing out runs on a blocking thread,
-//! and that looks at a flag before every chunk.
+//! are dropped where they stand. Writing the content out is in [`write_out`].
+
+mod write_out;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -11,7 +12,6 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,10 +31,11 @@ use super::status::{DownloadStatus, Phase};
 use crate::clock::now_ms;
 use crate::disk::{Disk, blocking};
 use crate::error::{NodeError, report};
-use crate::output;
 
 /// Pause before a full disk is tried again.
 const SPACE_PAUSE: Duration = Duration::from_secs(5);
+/// Time that a write under way has when the job ends.
+const SAVE_TIME: Duration = Duration::from_secs(3);
 /// Pause between two looks at rate and progress.
 const PULSE: Duration = Duration::from_millis(250);
 
@@ -50,7 +51,6 @@ pub(super) enum JobCommand {
 enum JobEvent {
     Machine(Event<PeerId>),
     Fetched { peer: PeerId, page: u64, leaf: Leaf, result: Result<Bytes, Fault> },
-    Written { failed: Option<(Write, StoreError)> },
     StoreFailed(StoreError),
 }
 
@@ -63,6 +63,8 @@ enum Stop {
 }
 
 type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
+/// A write under way; one that fails comes back.
+type WriteFuture = Pin<Box<dyn Future<Output = Option<(Write, StoreError)>> + Send>>;
 
 /// State of one job.
 pub(super) struct Job {
@@ -75,6 +77,7 @@ pub(super) struct Job {
     stop: CancellationToken,
     machine: Download<PeerId>,
     running: FuturesUnordered<JobFuture>,
+    writing: Option<WriteFuture>,
     discovery: Option<mpsc::Receiver<PeerId>>,
     intake: Intake,
     rate: Rate,
@@ -114,6 +117,7 @@ impl Job {
             stop,
             machine,
             running: FuturesUnordered::new(),
+            writing: None,
             discovery: None,
             intake: Intake::default(),
             rate: Rate::default(),
@@ -182,7 +186,10 @@ impl Job {
                 biased;
                 () = self.stop.cancelled() => return Err(Stop::Paused),
                 Some(command) = self.commands.recv() => self.on_command(command)?,
-                Some(event) = self.running.next() => self.on_event(event)?,
+                failed = written(&mut self.writing) => self.on_written(failed)?,
+                Some(event) = self.running.next(), if !self.intake.is_full() => {
+                    self.on_event(event)?;
+                }
                 found = next_found(&mut self.discovery) => self.feed(match found {
                     Some(peer) => Event::Provider(peer),
                     None => Event::DiscoveryEnded,
@@ -236,21 +243,26 @@ impl Job {
                 });
                 self.feed(Event::Chunk { peer, page, leaf, result })
             }
-            JobEvent::Written { failed: None } => {
-                self.intake.written(None, Instant::now());
-                if self.store_retry.take().is_some() { self.feed(Event::StoreFree) } else { Ok(()) }
-            }
-            JobEvent::Written { failed: Some((write, error)) } => {
-                self.intake.written(Some(write), Instant::now());
-                if !matches!(error, StoreError::NoSpace { .. }) {
-                    return Err(failed(error));
-                }
-                let retry = Instant::now() + SPACE_PAUSE;
-                self.store_retry = Some(retry);
-                self.feed(Event::StoreFull { retry })
-            }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
+    }
+
+    /// A write has ended.
+    fn on_written(&mut self, outcome: Option<(Write, StoreError)>) -> Result<(), Stop> {
+        let Some((write, error)) = outcome else {
+            self.intake.written(None, Instant::now());
+            return match self.store_retry.take() {
+                Some(_) => self.feed(Event::StoreFree),
+                None => Ok(()),
+            };
+        };
+        self.intake.written(Some(write), Instant::now());
+        if !matches!(error, StoreError::NoSpace { .. }) {
+            return Err(failed(error));
+        }
+        let retry = Instant::now() + SPACE_PAUSE;
+        self.store_retry = Some(retry);
+        self.feed(Event::StoreFull { retry })
     }
 
     /// Tells the machine what has happened and does what it says.
@@ -367,10 +379,9 @@ impl Job {
         self.intake = intake;
         if let Some(write) = write {
             let (disk, cid) = (self.disk.clone(), self.cid);
-            self.running.push(Box::pin(async move {
+            self.writing = Some(Box::pin(async move {
                 let store = Arc::clone(disk.store());
-                let result = blocking(move || write.perform(&*store, cid, Batch::default())).await;
-                JobEvent::Written { failed: result.err() }
+                blocking(move || write.perform(&*store, cid, Batch::default())).await.err()
             }));
         }
     }
@@ -414,71 +425,6 @@ impl Job {
         }
     }
 
-    /// Writes the content to every destination, those that join meanwhile
-    /// included. One that cannot be written does not keep the others from it.
-    async fn write_out(&mut self, manifest: &Manifest) -> Result<(), Stop> {
-        let mut first_failure = None;
-        let mut next = 0;
-        while let Some(destination) = self.record.destinations.get(next).cloned() {
-            match self.assemble(manifest, &destination).await {
-                Ok(()) => {}
-                Err(Stop::Failed(cause, kind)) => {
-                    first_failure.get_or_insert(Stop::Failed(cause, kind));
-                }
-                Err(stop) => return Err(stop),
-            }
-            next += 1;
-        }
-        first_failure.map_or(Ok(()), Err)
-    }
-
-    async fn assemble(
-        &mut self,
-        manifest: &Manifest,
-        destination: &Destination,
-    ) -> Result<(), Stop> {
-        loop {
-            self.publish_assembling(manifest, 0);
-            let flag = Arc::new(AtomicBool::new(true));
-            let written = Arc::new(AtomicU64::new(0));
-            let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
-            let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
-            let (path, force) = (path_of(destination), destination.force);
-            let work = blocking(move || {
-                output::assemble(&*store, &manifest_, &path, force, |bytes| {
-                    count.store(bytes, Ordering::Relaxed);
-                    go_on.load(Ordering::Relaxed)
-                })
-            });
-            tokio::pin!(work);
-            let result = loop {
-                tokio::select! {
-                    result = &mut work => break result,
-                    command = self.commands.recv() => {
-                        if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
-                            flag.store(false, Ordering::Relaxed);
-                            work.await.ok();
-                            return Err(stop);
-                        }
-                    }
-                    () = self.stop.cancelled() => {
-                        flag.store(false, Ordering::Relaxed);
-                        work.await.ok();
-                        return Err(Stop::Paused);
-                    }
-                    () = tokio::time::sleep(PULSE) => {
-                        self.publish_assembling(manifest, written.load(Ordering::Relaxed));
-                    }
-                }
-            };
-            match result {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == Failure::NoSpace => self.wait(error.report()).await?,
-                Err(error) => return Err(stopped(&error)),
-            }
-        }
-    }
-
     /// Waits for the user to make room, with the reason shown.
     async fn wait(&mut self, reason: String) -> Result<(), Stop> {
         self.publish.send_modify(|status| status.set_waiting(reason, SPACE_PAUSE));
@@ -496,14 +442,10 @@ impl Job {
     async fn save_rest(&mut self) -> Result<(), StoreError> {
         // A write under way holds chunks too; its outcome is waited for, a
         // little, because shutting down is bounded.
-        while self.intake.is_writing() {
-            match timeout(Duration::from_secs(3), self.running.next()).await {
-                Ok(Some(JobEvent::Written { failed })) => {
-                    self.intake.written(failed.map(|(write, _)| write), Instant::now());
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
-            }
+        if self.writing.is_some()
+            && let Ok(failed) = timeout(SAVE_TIME, written(&mut self.writing)).await
+        {
+            self.intake.written(failed.map(|(write, _)| write), Instant::now());
         }
         let record = if self.record.state == DownloadState::Done {
             self.record.clone()
@@ -532,20 +474,14 @@ impl Job {
             status.rate = rate;
         });
     }
+}
 
-    fn publish_assembling(&self, manifest: &Manifest, written: u64) {
-        let header = *manifest.header();
-        let fetched = self.record.bytes_fetched;
-        self.publish.send_modify(|status| {
-            (status.phase, status.reason, status.next_try) = (Phase::Assembling, None, None);
-            status.size = Some(header.size());
-            status.chunks = Some(header.chunk_count());
-            status.chunks_done = header.chunk_count();
-            status.bytes_done = written;
-            status.bytes_fetched = fetched;
-            status.rate = 0;
-        });
-    }
+/// The outcome of the write under way, if there is one.
+async fn written(writing: &mut Option<WriteFuture>) -> Option<(Write, StoreError)> {
+    let Some(write) = writing else { return std::future::pending().await };
+    let failed = write.await;
+    *writing = None;
+    failed
 }
 
 /// The next provider found; `None` once at the end of a search.
