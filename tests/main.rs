@@ -5,6 +5,7 @@ mod content;
 mod discovery;
 mod downloads;
 mod harness;
+mod help;
 mod lifecycle;
 mod messages;
 mod walk;

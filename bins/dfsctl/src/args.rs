@@ -12,7 +12,8 @@ use dfs_core::{Cid, Profile};
     name = "dfsctl",
     version,
     after_help = "Exit codes: 0 done, 1 other failure, 2 usage, 3 not found, 4 no provider, 5 cancelled, \
-                  6 daemon unreachable, 7 permission, 8 verification failed, 9 no space, 10 exists already"
+                  6 daemon unreachable, 7 permission, 8 verification failed, 9 no space, 10 exists already, \
+                  130 interrupted"
 )]
 pub(crate) struct Args {
     /// Control address of the daemon

@@ -84,9 +84,11 @@ impl MetaStore for MemoryStore {
     }
 
     fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError> {
-        self.commit(batch)?;
         let removing = self.leases.removing();
         let mut maps = self.maps();
+        for row in batch.rows() {
+            maps.apply(row.clone());
+        }
         let mut freed = 0;
         for root in roots.iter().map(Subtree::encode) {
             maps.holds.remove(&(root, owner));

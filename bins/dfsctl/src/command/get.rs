@@ -22,6 +22,10 @@ use crate::target::Target;
 pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
     let to_stdout = args.output == Path::new("-");
     let here = target.endpoint.is_local() && !to_stdout;
+    if args.detach && !here {
+        let message = "--detach needs a file that the daemon itself can write";
+        return Err(Failure::new(Kind::Usage, message));
+    }
     let path = if here {
         let path = std::path::absolute(&args.output)
             .map_err(|error| Failure::file("write", &args.output, &error))?;
@@ -42,10 +46,6 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         GetRequest { cid: args.cid.to_string(), path, force: args.force, timeout_s: args.timeout };
     let stream = client.get(request).await?.into_inner();
     if args.detach {
-        if !here {
-            let message = "--detach needs a file that the daemon itself can write";
-            return Err(Failure::new(Kind::Usage, message));
-        }
         return Ok(());
     }
     follow(stream, args.cid).await?;

@@ -15,9 +15,15 @@ pub(super) async fn run(target: &Target, cid: Cid, yes: bool) -> Result<(), Fail
     let mut client = target.connect().await?;
     if !yes {
         let request = InspectRequest { cid: cid.to_string() };
-        let content = client.inspect(request).await?.into_inner();
-        let name = render::escape(&content.name);
-        confirm(&format!("Forget {name} ({}, {cid})?", HumanBytes(content.size)))?;
+        let what = match client.inspect(request).await {
+            Ok(reply) => {
+                let content = reply.into_inner();
+                format!("{} ({}, {cid})", render::escape(&content.name), HumanBytes(content.size))
+            }
+            // A download of which nothing is known yet can be forgotten too.
+            Err(_) => cid.to_string(),
+        };
+        confirm(&format!("Forget {what}?"))?;
     }
     let request = RemoveRequest { cid: cid.to_string() };
     let freed = client.remove(request).await?.into_inner().freed_bytes;

@@ -104,7 +104,12 @@ impl Control {
             ControlAddress::Tcp(addr) => {
                 let listener = TcpListener::bind(addr).await.map_err(failed)?;
                 let addr = listener.local_addr().map_err(failed)?;
-                let (token, file) = match Token::from_environment()? {
+                // A file that is named comes first, as in dfsctl.
+                let given = match token_file {
+                    Some(_) => None,
+                    None => Token::from_environment()?,
+                };
+                let (token, file) = match given {
                     Some(token) => (token, None),
                     None => {
                         let path = match token_file {

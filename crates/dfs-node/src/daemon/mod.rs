@@ -44,7 +44,7 @@ pub struct DaemonConfig {
 pub enum DaemonError {
     /// The control address is not loopback.
     #[error(
-        "--grpc-addr {addr} is not a loopback address, and whoever reaches it controls this node; use 127.0.0.1, or read about --allow-remote-control"
+        "--grpc-addr {addr} is not a loopback address, and whoever reaches it controls this node; use 127.0.0.1 or unix:PATH"
     )]
     NotLoopback {
         /// The address.

@@ -38,6 +38,8 @@ impl RocksStore {
             batch.put_cf(family, chunk_key(&leaf.hash, root), []);
         }
         batch.put_cf(family, owner_key(root, owner), []);
+        // Whoever needs pages again is not to lose them to an old promise.
+        batch.delete_cf(family, leftover_key(owner));
     }
 
     /// Hands pages over.
@@ -48,6 +50,7 @@ impl RocksStore {
             batch.put_cf(family, owner_key(root, to), []);
         }
         batch.delete_cf(family, leftover_key(from));
+        batch.delete_cf(family, leftover_key(to));
     }
 
     /// Notes what an owner is to let go of at the next opening.
@@ -91,8 +94,13 @@ impl RocksStore {
     }
 
     fn let_go_of_page(&self, owner: Owner, root: &Subtree) -> Result<u64, StoreError> {
-        // Nobody leases a chunk between the check and the end of the write.
+        // Between the checks and the end of the write nobody leases a chunk,
+        // and nobody commits a page.
         let removing = self.leases.removing();
+        if self.db.get_pinned_cf(self.family(REF), leftover_key(owner))?.is_none() {
+            // The owner has come back: the same content was added again.
+            return Ok(0);
+        }
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.family(REF), owner_key(root, owner));
         let mut freed = 0;

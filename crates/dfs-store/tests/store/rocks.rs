@@ -123,6 +123,49 @@ fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
 }
 
 #[test]
+fn content_that_is_added_again_survives_an_old_promise_to_let_go() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sample = sample(5);
+    let (root, owner) = (sample.page.0, Owner::from(sample.manifest.cid()));
+    let store = open(directory.path()).expect("open");
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    // A removal that was cut short after its promise, then the content again.
+    let promise = Row::Provisional { owner, roots: vec![root] };
+    store.commit(rows(&sample).with(promise)).expect("commit");
+    store.commit(rows(&sample)).expect("commit");
+    drop(store);
+    let store = open(directory.path()).expect("reopen");
+    assert!(store.page(&root).expect("page").is_some());
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+}
+
+#[test]
+fn adding_and_removing_at_the_same_time_leaves_all_or_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let sample = sample(6);
+    let (root, cid) = (sample.page.0, sample.manifest.cid());
+    for _ in 0..200 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                store.lease_chunk(&sample.leaf.hash).expect("lease");
+                store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+                store.commit(rows(&sample)).expect("add");
+                store.release_chunks(&[sample.leaf.hash]);
+            });
+            scope.spawn(|| {
+                let batch = Batch::default().with(Row::RemoveItem(cid));
+                store.let_go(cid.into(), &[root], batch).expect("remove");
+            });
+        });
+        if store.item(&cid).expect("item").is_some() {
+            assert!(store.page(&root).expect("page").is_some(), "held without its page");
+            assert!(store.has_chunk(&sample.leaf.hash).expect("has"), "held without its chunk");
+        }
+    }
+}
+
+#[test]
 fn a_second_opening_names_the_process_that_holds_the_lock() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let _store = open(directory.path()).expect("open");
