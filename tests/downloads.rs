@@ -8,8 +8,9 @@ use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
 
 const SIZE: u64 = 500 << 20;
 const KILLS: u64 = 10;
-/// What a kill may cost: bytes fetched and not yet durable.
-const WINDOW: u64 = 64 << 20;
+/// What a kill may cost at most: the flush window (32 MiB), what was gathered
+/// while a flush ran (32 MiB), and what was on its way (64 MiB).
+const WINDOW: u64 = 128 << 20;
 
 fn json(command: &mut Command) -> serde_json::Value {
     serde_json::from_str(&succeed(command)).expect("JSON")

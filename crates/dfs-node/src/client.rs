@@ -259,7 +259,7 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError::NotHeld`] if nothing of it is here.
     pub async fn remove(&self, cid: Cid) -> Result<u64, NodeError> {
-        self.downloads.end(&cid).await;
+        let starting = self.downloads.end(&cid).await;
         let (item, download) =
             self.disk.run(move |store| Ok((store.item(&cid)?, store.download(&cid)?))).await?;
         if item.is_none() && download.is_none() {
@@ -275,11 +275,11 @@ impl NodeClient {
             .run(move |store| {
                 let batch =
                     Batch::default().with(Row::RemoveItem(cid)).with(Row::RemoveDownload(cid));
-                let freed = store.let_go(cid.into(), &roots, batch)?;
-                store.reclaim()?;
-                Ok(freed)
+                store.let_go(cid.into(), &roots, batch)
             })
             .await?;
+        drop(starting);
+        self.disk.run(|store| store.reclaim()).await?;
         Ok(freed)
     }
 

@@ -240,10 +240,12 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         self.batch.push(Row::Item(Box::new(item)));
         if !self.roots.is_empty() {
             let (from, to) = (self.owner, cid.into());
-            let roots = std::mem::take(&mut self.roots);
+            let roots = self.roots.clone();
             self.batch.push(Row::Adopt { from, to, roots });
         }
         self.store.commit(std::mem::take(&mut self.batch))?;
+        // Adopted: nothing to let go of.
+        self.roots.clear();
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
     }

@@ -204,7 +204,11 @@ impl Scheduler {
         sent_to: Result<u32, NetError>,
     ) -> Result<ProvideRecord, NodeError> {
         // It may have been withdrawn meanwhile.
-        let Some(mut record) = self.disk.run(move |store| store.provide(&cid)).await? else {
+        let known = self.disk.run(move |store| store.provide(&cid)).await;
+        if known.is_err() {
+            self.due.insert((now_ms() + RETRY_MS, cid));
+        }
+        let Some(mut record) = known? else {
             self.net.withdraw(cid).await?;
             return Err(NodeError::NotHeld { cid });
         };

@@ -226,9 +226,9 @@ impl<P: Peer> Download<P> {
                 if self.peers.failed(peer, fault, now) {
                     actions.push(Action::Ban { peer });
                 }
-                if matches!(fault, Fault::Busy { .. }) {
-                    self.last_answer = now;
-                } else if self.peers.useful() == 0 {
+                // Being busy is no useful answer: a peer that always is must not
+                // keep a download alive for ever.
+                if self.peers.useful() == 0 {
                     self.discovery.hurry(now);
                 }
             }

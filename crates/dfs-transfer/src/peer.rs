@@ -46,7 +46,7 @@ impl<P: Peer> Peers<P> {
             if record.inflight == 0 && !record.banned {
                 record.not_before = None;
             }
-        } else if self.records.len() < MAX_PEERS {
+        } else if self.records.len() < MAX_PEERS || self.evict() {
             let record = Record {
                 inflight: 0,
                 credit: FIRST_CREDIT,
@@ -56,6 +56,19 @@ impl<P: Peer> Peers<P> {
             };
             self.records.insert(peer, record);
         }
+    }
+
+    /// Makes room by forgetting a provider that was of no use: whoever names
+    /// dead ones by the hundred is not to keep out the one that lives.
+    fn evict(&mut self) -> bool {
+        let useless = self
+            .records
+            .iter()
+            .filter(|(_, record)| record.inflight == 0 && (record.banned || record.failures > 0));
+        let worst = useless.max_by_key(|(_, record)| (record.banned, record.failures));
+        let Some(peer) = worst.map(|(&peer, _)| peer) else { return false };
+        self.records.remove(&peer);
+        true
     }
 
     /// Number of providers heard of, liars left out.
@@ -165,6 +178,21 @@ mod tests {
         peers.succeeded(1);
         assert_eq!(peers.best(at), Some(1));
         assert_eq!(peers.useful(), 1);
+    }
+
+    #[test]
+    fn dead_providers_make_room_for_others() {
+        let now = Instant::now();
+        let mut peers = Peers::new();
+        for peer in 0..MAX_PEERS {
+            peers.add(peer);
+        }
+        peers.add(MAX_PEERS);
+        assert_eq!(peers.known(), MAX_PEERS, "none of them is known to be dead");
+        peers.asked(7);
+        peers.failed(7, Fault::Unreachable, now);
+        peers.add(MAX_PEERS);
+        assert!(peers.records.contains_key(&MAX_PEERS) && !peers.records.contains_key(&7));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub use status::{DownloadStatus, Phase};
 /// names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Longest such time; a longer one is no time that anybody waits.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How content is got.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -54,6 +57,9 @@ struct Shared {
     disk: Disk,
     net: NetHandle,
     jobs: Mutex<HashMap<Cid, JobHandle>>,
+    /// Held while a job is being started and while content is being removed,
+    /// so that no job builds on what is about to go.
+    starting: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -71,6 +77,7 @@ impl Downloads {
             disk,
             net,
             jobs: Mutex::new(HashMap::new()),
+            starting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -109,7 +116,7 @@ impl Downloads {
             Some(path) => Some(self.destination(path, options.force).await?),
             None => None,
         };
-        let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
         loop {
             if self.shared.stop.is_cancelled() {
                 return Err(NodeError::ShuttingDown);
@@ -126,6 +133,7 @@ impl Downloads {
                 self.forget(&cid, &job);
                 continue;
             }
+            let _starting = self.shared.starting.lock().await;
             let record = self.new_record(cid, destination.clone(), timeout).await?;
             let row = Row::Download(cid, Box::new(record.clone()));
             self.shared.disk.run(move |store| store.commit(Batch::default().with(row))).await?;
@@ -179,13 +187,16 @@ impl Downloads {
         Ok(all)
     }
 
-    /// Ends a running download and waits until its task has ended too.
-    pub(crate) async fn end(&self, cid: &Cid) {
+    /// Ends a running download, waits until its task has ended too, and starts
+    /// none while the guard lives.
+    pub(crate) async fn end(&self, cid: &Cid) -> tokio::sync::MutexGuard<'_, ()> {
+        let starting = self.shared.starting.lock().await;
         if let Some(job) = self.job(cid) {
             self.cancel(cid).await;
             // The task drops its receiver at its very end.
             job.commands.closed().await;
         }
+        starting
     }
 
     /// Number of running downloads.

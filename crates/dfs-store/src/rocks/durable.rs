@@ -13,9 +13,10 @@ use crate::error::StoreError;
 /// Counts puts, and how many of them a completed flush covers.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
-    /// Puts that have ended. A put is counted after it is in the memtable, so
-    /// a flush that starts after reading this number covers all of them.
-    put: AtomicU64,
+    /// Puts that have begun. What somebody else can see may be of any of them.
+    started: AtomicU64,
+    /// Puts that have ended, so that a flush that starts now covers them.
+    ended: AtomicU64,
     /// Puts covered by the last completed flush; the lock lets one flush run
     /// at a time, and those who waited find their puts covered already.
     flushed: Mutex<u64>,
@@ -27,22 +28,24 @@ impl Watermark {
         &self,
         put: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        put()?;
-        self.put.fetch_add(1, Ordering::Release);
-        Ok(())
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let result = put();
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        result
     }
 
-    /// Runs a flush, unless every put that ended before the call is durable.
+    /// Runs a flush, unless every put that began before the call is durable.
+    /// While one is under way nobody knows that, so the flush then always runs.
     pub(super) fn flush(
         &self,
         flush: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let wanted = self.put.load(Ordering::Acquire);
+        let wanted = self.started.load(Ordering::SeqCst);
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         if *flushed >= wanted {
             return Ok(());
         }
-        let covered = self.put.load(Ordering::Acquire);
+        let covered = self.ended.load(Ordering::SeqCst);
         flush()?;
         *flushed = covered;
         Ok(())

@@ -4,6 +4,7 @@
 //! `select`, so cancelling is leaving the loop: requests, searches and pauses
 //! are dropped where they stand. Writing the content out is in [`write_out`].
 
+mod over;
 mod write_out;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ use super::status::{DownloadStatus, Phase};
 use crate::clock::now_ms;
 use crate::disk::{Disk, blocking};
 use crate::error::{NodeError, report};
+use over::Over;
 
 /// Pause before a full disk is tried again.
 const SPACE_PAUSE: Duration = Duration::from_secs(5);
@@ -51,6 +53,8 @@ pub(super) enum JobCommand {
 enum JobEvent {
     Machine(Event<PeerId>),
     Fetched { peer: PeerId, page: u64, leaf: Leaf, result: Result<Bytes, Fault> },
+    Loaded { index: u64, page: Option<Page> },
+    Examined { index: u64, root: Subtree, present: Vec<bool> },
     StoreFailed(StoreError),
 }
 
@@ -85,6 +89,7 @@ pub(super) struct Job {
     complete: Option<Manifest>,
     /// Set while the store has no room.
     store_retry: Option<Instant>,
+    over: Arc<Over>,
 }
 
 impl Job {
@@ -99,7 +104,7 @@ impl Job {
     ) -> Self {
         let now = Instant::now();
         let mut config = Config::default();
-        config.timeout = Duration::from_secs(record.timeout_s);
+        config.timeout = Duration::from_secs(record.timeout_s).min(super::MAX_TIMEOUT);
         let machine = match record.header.filter(|header| header.cid() == cid) {
             Some(header) => {
                 let roots = record.page_roots.iter().copied().collect();
@@ -123,6 +128,7 @@ impl Job {
             rate: Rate::default(),
             complete: None,
             store_retry: None,
+            over: Arc::default(),
         }
     }
 
@@ -205,9 +211,12 @@ impl Job {
 
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        let times = [self.machine.next_wake(now), self.intake.due(), self.store_retry];
-        let pulse = now + PULSE;
         // Between two events the rate has to fall.
+        let pulse = now + PULSE;
+        if self.store_retry.is_some() {
+            return pulse;
+        }
+        let times = [self.machine.next_wake(now), self.intake.due()];
         times.into_iter().flatten().fold(pulse, Instant::min).max(now)
     }
 
@@ -222,7 +231,7 @@ impl Job {
                 {
                     self.record.destinations.push(destination);
                 }
-                let _ = respond_to.send(());
+                self.acknowledge(respond_to);
                 Ok(())
             }
             JobCommand::Cancel { respond_to } => {
@@ -230,6 +239,21 @@ impl Job {
                 Err(Stop::Cancelled)
             }
         }
+    }
+
+    /// Answers once the record is durable: what was promised survives a kill.
+    fn acknowledge(&self, respond_to: oneshot::Sender<()>) {
+        let row = Row::Download(self.cid, Box::new(self.record.clone()));
+        let (disk, over) = (self.disk.clone(), Arc::clone(&self.over));
+        tokio::spawn(async move {
+            let commit =
+                disk.run(move |store| over.unless(|| store.commit(Batch::default().with(row))));
+            match commit.await {
+                Ok(()) => drop(respond_to.send(())),
+                // Dropping the sender says that it was not taken.
+                Err(error) => tracing::error!(%error, "a destination was not recorded"),
+            }
+        });
     }
 
     fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
@@ -242,6 +266,18 @@ impl Job {
                     self.intake.push(leaf.hash, bytes, Instant::now());
                 });
                 self.feed(Event::Chunk { peer, page, leaf, result })
+            }
+            JobEvent::Loaded { index, page } => {
+                // A page that is gone has to be stored again.
+                let root = page.as_ref().map(Page::root);
+                self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
+                self.feed(Event::Loaded { index, page })
+            }
+            JobEvent::Examined { index, root, present } => {
+                if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
+                    self.record.page_roots.push((index, root));
+                }
+                self.feed(Event::Examined { index, present })
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
@@ -318,7 +354,7 @@ impl Job {
             }),
             Action::LoadPage { index, root } => Box::pin(async move {
                 match disk.run(move |store| store.page(&root)).await {
-                    Ok(page) => JobEvent::Machine(Event::Loaded { index, page }),
+                    Ok(page) => JobEvent::Loaded { index, page },
                     Err(error) => JobEvent::StoreFailed(error),
                 }
             }),
@@ -337,33 +373,36 @@ impl Job {
     /// them are there. In the other order they might be removed in between.
     fn examine(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
         let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
-        if !known {
-            self.record.page_roots.push((index, root));
-        }
         self.record.header = self.machine.header().copied();
-        let mut present: Vec<bool> =
+        let held: Vec<bool> =
             page.leaves().iter().map(|leaf| self.intake.contains(&leaf.hash)).collect();
-        let mut record = self.snapshot();
-        record.bytes_done = self.record.bytes_done;
-        record.chunks_done = self.record.chunks_done;
-        let (disk, cid) = (self.disk.clone(), self.cid);
+        // The root is on record with the page itself, and not before.
+        let mut record = self.record.clone();
+        record.page_roots.push((index, root));
+        let (disk, cid, over) = (self.disk.clone(), self.cid, Arc::clone(&self.over));
         Box::pin(async move {
-            let examined = disk.run(move |store| {
-                if !known {
-                    let owner = cid.into();
-                    let batch = Batch::default()
-                        .with(Row::Page { owner, root, page: page.clone() })
-                        .with(Row::Download(cid, Box::new(record)));
-                    store.commit(batch)?;
+            loop {
+                let (page, record, held) = (page.clone(), record.clone(), held.clone());
+                let over = Arc::clone(&over);
+                let examined = disk.run(move |store| {
+                    if !known {
+                        let owner = cid.into();
+                        let batch = Batch::default()
+                            .with(Row::Page { owner, root, page: page.clone() })
+                            .with(Row::Download(cid, Box::new(record)));
+                        over.unless(|| store.commit(batch))?;
+                    }
+                    let mut present = held;
+                    for (present, leaf) in present.iter_mut().zip(page.leaves()) {
+                        *present = *present || store.has_chunk(&leaf.hash)?;
+                    }
+                    Ok(present)
+                });
+                match examined.await {
+                    Ok(present) => return JobEvent::Examined { index, root, present },
+                    Err(StoreError::NoSpace { .. }) => tokio::time::sleep(SPACE_PAUSE).await,
+                    Err(error) => return JobEvent::StoreFailed(error),
                 }
-                for (present, leaf) in present.iter_mut().zip(page.leaves()) {
-                    *present = *present || store.has_chunk(&leaf.hash)?;
-                }
-                Ok(present)
-            });
-            match examined.await {
-                Ok(present) => JobEvent::Machine(Event::Examined { index, present }),
-                Err(error) => JobEvent::StoreFailed(error),
             }
         })
     }
@@ -379,9 +418,20 @@ impl Job {
         self.intake = intake;
         if let Some(write) = write {
             let (disk, cid) = (self.disk.clone(), self.cid);
+            let over = Arc::clone(&self.over);
             self.writing = Some(Box::pin(async move {
                 let store = Arc::clone(disk.store());
-                blocking(move || write.perform(&*store, cid, Batch::default())).await.err()
+                let perform = move || {
+                    let mut failed = None;
+                    let result = over.unless(|| {
+                        write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
+                            failed = Some(write);
+                            error
+                        })
+                    });
+                    failed.zip(result.err())
+                };
+                blocking(perform).await
             }));
         }
     }
@@ -404,8 +454,15 @@ impl Job {
             path.file_name().map(|name| name.to_string_lossy().into_owned())
         });
         self.record = self.snapshot();
-        let item = Item { manifest: manifest.clone(), name, added_ms: now_ms(), public: false };
         let (disk, cid) = (self.disk.clone(), self.cid);
+        // It may have been added here while it was being got.
+        let known = disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
+        let item = known.unwrap_or_else(|| Item {
+            manifest: manifest.clone(),
+            name,
+            added_ms: now_ms(),
+            public: false,
+        });
         loop {
             let write = self.intake.take_rest(self.record.clone());
             let rows = Batch::default().with(Row::Item(Box::new(item.clone())));
@@ -454,7 +511,12 @@ impl Job {
         };
         let write = self.intake.take_rest(record);
         let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
-        let result = blocking(move || write.perform(&*store, cid, Batch::default())).await;
+        let over = Arc::clone(&self.over);
+        let last = move || {
+            over.set();
+            write.perform(&*store, cid, Batch::default())
+        };
+        let result = blocking(last).await;
         result.map_err(|(_, error)| error)
     }
 
