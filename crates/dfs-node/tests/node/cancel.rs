@@ -110,3 +110,20 @@ async fn in_assembly_and_no_part_of_the_file_is_left() {
     cancel_in(&node, added.cid, options, |status| status.phase == Phase::Assembling).await;
     assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_ends_a_running_download_and_leaves_nothing() {
+    let content = Arc::new(Content::new(6));
+    let (peer, _) = tired(&content, 4).await;
+    let node = node(&[&peer]).await;
+    peer.announce(content.cid()).await;
+    let client = node.client();
+    let mut status = client.get(content.cid(), hold(600)).await.expect("a download");
+    status.wait_for(|status| status.chunks_done == 4).await.expect("it runs");
+    let start = Instant::now();
+    assert_eq!(client.remove(content.cid()).await.expect("removed"), 4 << 20);
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(client.download_status(content.cid()).await.expect("a look").is_none());
+    assert_eq!(client.status().await.expect("status").chunks, 0);
+    assert!(client.downloads().await.expect("a look").is_empty());
+}

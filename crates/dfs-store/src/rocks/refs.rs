@@ -113,7 +113,9 @@ impl RocksStore {
             for leaf in leaves {
                 let key = chunk_key(&leaf.hash, root);
                 batch.delete_cf(self.family(REF), &key);
-                if !removing.is_leased(&leaf.hash)
+                // Of a download that was cut short, most chunks never came.
+                if self.db.key_may_exist_cf(self.family(CHUNK), leaf.hash.as_bytes())
+                    && !removing.is_leased(&leaf.hash)
                     && !self.has_other(&chunk_prefix(&leaf.hash), &key)?
                 {
                     batch.delete_cf(self.family(CHUNK), leaf.hash.as_bytes());
