@@ -76,7 +76,7 @@ fn a_download_outlives_its_client_and_can_be_cancelled() {
     let out = directory.path().join("out");
     let out = out.to_str().expect("a path");
     let mut get = node.ctl(["get", &cid, "-o", out]).stderr(Stdio::piped()).spawn().expect("get");
-    while fail_or(&node, &cid).is_none() {}
+    while download_status(&node, &cid).is_none() {}
     let pid = rustix::process::Pid::from_child(&get);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     let status = get.wait().expect("it ends");
@@ -99,7 +99,7 @@ fn a_download_outlives_its_client_and_can_be_cancelled() {
 }
 
 /// The state of a download, once there is one.
-fn fail_or(node: &Daemon, cid: &str) -> Option<serde_json::Value> {
+fn download_status(node: &Daemon, cid: &str) -> Option<serde_json::Value> {
     let looked = output(&mut node.ctl(["download-status", cid, "--json"]));
     looked.status.success().then(|| serde_json::from_slice(&looked.stdout).expect("JSON"))
 }

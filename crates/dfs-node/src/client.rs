@@ -441,17 +441,10 @@ impl NodeClient {
     /// [`NodeError`] if the store or the network fails.
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let net = self.net.status().await?;
-        let store = Arc::clone(self.disk.store());
-        let (store_bytes, items, chunks) = blocking(move || -> Result<_, NodeError> {
-            let mut items = 0;
-            let rows = |after: Option<&Cid>, limit| store.items(after, limit);
-            for_each(rows, |_, _| {
-                items += 1;
-                Ok(())
-            })?;
-            Ok((store.size_on_disk()?, items, store.chunk_count()?))
-        })
-        .await?;
+        let (store_bytes, items, chunks) = self
+            .disk
+            .run(|store| Ok((store.size_on_disk()?, store.item_count()?, store.chunk_count()?)))
+            .await?;
         Ok(NodeStatus {
             net,
             uptime: self.started.elapsed(),

@@ -124,6 +124,10 @@ impl MetaStore for MemoryStore {
         Ok(range(&self.maps().items, after, limit))
     }
 
+    fn item_count(&self) -> Result<u64, StoreError> {
+        Ok(self.maps().items.len() as u64)
+    }
+
     fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError> {
         Ok(self.maps().pages.get(&root.encode()).cloned())
     }

@@ -92,6 +92,12 @@ pub trait MetaStore: Send + Sync + 'static {
     /// [`StoreError`] if the store fails or a row is damaged.
     fn items(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<(Cid, Item)>, StoreError>;
 
+    /// Number of items, without reading any of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn item_count(&self) -> Result<u64, StoreError>;
+
     /// The page with this root.
     ///
     /// # Errors

@@ -208,6 +208,11 @@ impl MetaStore for RocksStore {
         self.records(after, limit)
     }
 
+    fn item_count(&self) -> Result<u64, StoreError> {
+        let rows = self.db.iterator_cf(self.family(META), IteratorMode::Start);
+        rows.map(|row| Ok(row.map(|_| 1)?)).sum()
+    }
+
     fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError> {
         let row = self.db.get_pinned_cf(self.family(PAGE), root.encode())?;
         row.map(|row| Page::decode(&row).map_err(|error| damaged(PAGE, error.to_string())))

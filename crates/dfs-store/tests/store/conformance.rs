@@ -117,6 +117,7 @@ fn listings_come_in_bounded_parts(store: &impl Store) {
         found.extend(part.iter().map(|(cid, _)| *cid));
     }
     assert_eq!(found, expected);
+    assert_eq!(store.item_count().expect("count"), expected.len() as u64);
 }
 
 fn pages_of_equal_hash_and_different_length_are_told_apart(store: &impl Store) {
