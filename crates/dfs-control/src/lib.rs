@@ -16,6 +16,7 @@
 mod client;
 mod endpoint;
 mod failure;
+mod private_file;
 pub mod token;
 
 pub use client::{Bearer, Client, ConnectError, connect};

@@ -5,9 +5,8 @@
 //! the token, anybody on it could have the daemon read and write files in its
 //! user's name.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -15,6 +14,7 @@ use tonic::{Request, Status};
 
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
+use crate::private_file::{self, PrivateFileError};
 
 /// Environment variable that holds a token itself.
 pub const TOKEN_VARIABLE: &str = "DFS_TOKEN";
@@ -65,6 +65,16 @@ impl TokenError {
     pub fn kind(&self) -> Failure {
         Failure::Permission
     }
+
+    fn new(path: &Path, error: PrivateFileError) -> Self {
+        let path = path.to_owned();
+        match error {
+            PrivateFileError::Absent => Self::Absent { path },
+            PrivateFileError::Exposed(path) => Self::Exposed { path },
+            PrivateFileError::Invalid => Self::Invalid { place: path.display().to_string() },
+            PrivateFileError::Io(source) => Self::Io { path, source },
+        }
+    }
 }
 
 /// A token. It is never shown.
@@ -113,19 +123,8 @@ impl Token {
     /// # Errors
     /// [`TokenError`] if it is absent, exposed or no token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let io = |source| TokenError::Io { path: path.to_owned(), source };
-        let file = match fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(TokenError::Absent { path: path.to_owned() });
-            }
-            Err(error) => return Err(io(error)),
-        };
-        if file.metadata().map_err(io)?.mode() & 0o077 != 0 {
-            return Err(TokenError::Exposed { path: path.to_owned() });
-        }
-        let mut text = String::new();
-        file.take(MAX_TOKEN + 1).read_to_string(&mut text).map_err(io)?;
+        let text =
+            private_file::read(path, MAX_TOKEN).map_err(|error| TokenError::new(path, error))?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -199,27 +198,10 @@ impl TokenFile {
     /// # Errors
     /// [`TokenError`] if that is not possible.
     pub fn create(path: PathBuf) -> Result<(Self, Token), TokenError> {
-        let io = |source| TokenError::Io { path: path.clone(), source };
-        if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
-            let metadata = fs::metadata(directory).map_err(io)?;
-            let mine = metadata.uid() == rustix::process::geteuid().as_raw();
-            if !mine || metadata.mode() & 0o022 != 0 {
-                return Err(TokenError::Exposed { path: directory.to_owned() });
-            }
-        }
+        private_file::make_directory(&path).map_err(|error| TokenError::new(&path, error))?;
         let (token, text) = Token::generate();
-        let mut temporary = path.clone().into_os_string();
-        temporary.push(format!(".{}.new", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| writeln!(file, "{text}"))
-            .and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(io)?;
+        private_file::write(&path, &format!("{text}\n"))
+            .map_err(|source| TokenError::Io { path: path.clone(), source })?;
         Ok((Self { path }, token))
     }
 
@@ -270,13 +252,5 @@ mod tests {
         assert!(matches!(Token::read(&path), Err(TokenError::Exposed { .. })));
         drop(file);
         assert!(matches!(Token::read(&path), Err(TokenError::Absent { .. })));
-    }
-
-    #[test]
-    fn a_directory_that_others_can_write_is_refused() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
-        let created = TokenFile::create(directory.path().join("x.token"));
-        assert!(matches!(created, Err(TokenError::Exposed { .. })));
     }
 }
