@@ -8,4 +8,5 @@ mod harness;
 mod help;
 mod lifecycle;
 mod messages;
+mod remote;
 mod walk;

@@ -146,15 +146,19 @@ fn a_key_file_that_others_can_read() {
 #[test]
 fn control_addresses_beyond_loopback() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let refused = |args: &[&str]| {
-        let mut command = daemon_at(directory.path(), "0.0.0.0:0");
-        let (code, message) = fail(command.args(args));
-        assert_eq!(code, 1);
-        message
-    };
-    let message = refused(&[]);
-    assert!(message.contains("not a loopback address"), "{message}");
-    let message = refused(&["--allow-remote-control"]);
-    assert!(message.contains("cannot protect a control plane"), "{message}");
+    let (code, message) = fail(&mut daemon_at(directory.path(), "0.0.0.0:0"));
+    assert_eq!(code, 1);
+    assert!(message.contains("add --allow-remote-control"), "{message}");
     assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 0, "nothing was created");
+
+    let mut plain = Command::new(binary("dfsctl"));
+    let (code, message) = fail(plain.args(["--grpc-addr", "http://192.0.2.1:1", "status"]));
+    assert_eq!(code, 2);
+    assert!(message.contains("write https://192.0.2.1:1"), "{message}");
+    let (code, message) = fail(lonely_ctl().args(["status", "--tls-fingerprint", &"a".repeat(64)]));
+    assert_eq!(code, 2);
+    assert!(message.contains("has no TLS"), "{message}");
+    let (code, message) = fail(lonely_ctl().args(["status", "--tls-fingerprint", "abc"]));
+    assert_eq!(code, 2);
+    assert!(message.contains("64 hexadecimal digits"), "{message}");
 }

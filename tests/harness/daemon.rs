@@ -166,6 +166,21 @@ impl Daemon {
         command
     }
 
+    /// A `dfsctl` that speaks to it from another network namespace, and so does
+    /// not see its token.
+    pub(crate) fn ctl_from<const N: usize>(&self, namespace: &str, args: [&str; N]) -> Command {
+        let mut command = inside(Some(namespace), &binary("dfsctl"));
+        command.args(["--grpc-addr", &self.grpc_addr()]).args(args);
+        command.env("XDG_RUNTIME_DIR", self.setup.directory.join("elsewhere"));
+        command.env("XDG_STATE_HOME", self.setup.directory.join("state"));
+        command
+    }
+
+    /// Fingerprint of the certificate of its control plane, as it is logged.
+    pub(crate) fn tls_fingerprint(&self) -> String {
+        self.field("tls_fingerprint")
+    }
+
     pub(crate) fn peer_id(&self) -> String {
         self.field("peer_id")
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use dfs_control::Endpoint;
+use dfs_control::tls::Fingerprint;
 use dfs_core::{Cid, Profile};
 
 /// Adds, provides and gets content-addressed files through a running dfsd.
@@ -16,18 +17,23 @@ use dfs_core::{Cid, Profile};
                   130 interrupted"
 )]
 pub(crate) struct Args {
-    /// Control address of the daemon
+    /// Control address of the daemon: http://127.0.0.1:PORT, https://HOST:PORT or unix:PATH
     #[arg(
         long,
         global = true,
+        help_heading = "Daemon",
         value_name = "URL",
         default_value = "http://127.0.0.1:50051",
         env = "DFS_GRPC_ADDR"
     )]
     pub(crate) grpc_addr: Endpoint,
     /// File with the control token; by default where the daemon leaves it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Daemon", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Certificate of a daemon on another machine, as it logs it at its start; remembered, so
+    /// needed once
+    #[arg(long, global = true, help_heading = "Daemon", value_name = "HEX")]
+    pub(crate) tls_fingerprint: Option<Fingerprint>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -47,7 +47,7 @@ impl From<Status> for Failure {
         let kind = Kind::from(status.code());
         // No status of a daemon, but something that failed below it.
         if status.code() == Code::Unknown {
-            let message = "what listens there does not answer like a dfsd; check --grpc-addr";
+            let message = "what listens there does not answer like a dfsd; check --grpc-addr, also http or https";
             return Self::new(Kind::Unreachable, message);
         }
         match kind {

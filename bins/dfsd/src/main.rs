@@ -2,7 +2,7 @@
 //! `dfs_node::daemon`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -26,7 +26,7 @@ struct Args {
     /// File to leave the control token in; by default where dfsctl looks for it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Allow a control address other than loopback
+    /// Allow a control address other than loopback; it is protected with TLS
     #[arg(long)]
     allow_remote_control: bool,
     /// Directory of the database; created if absent
@@ -77,6 +77,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), DaemonError> {
     // Before anything is created: a refusal leaves nothing behind.
     args.grpc_addr.check(args.allow_remote_control)?;
+    let certificate_file = beside(&args.key_file, ".control.pem");
     let keypair = daemon::load_identity(&args.key_file)?;
     let mut node = NodeConfig::new(keypair, args.db_path);
     node.net.listen = args.listen_p2p;
@@ -91,7 +92,15 @@ async fn run(args: Args) -> Result<(), DaemonError> {
         grpc_addr: args.grpc_addr,
         token_file: args.token_file,
         allow_remote_control: args.allow_remote_control,
+        certificate_file,
         ready_file: args.ready_file,
     })
     .await
+}
+
+/// The file with this added to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

@@ -2,7 +2,7 @@
 //! client that connects to it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,6 +16,8 @@ pub enum Endpoint {
         host: String,
         /// Port.
         port: u16,
+        /// Whether TLS is spoken there.
+        tls: bool,
     },
     /// A Unix socket, protected by its file permissions.
     Unix {
@@ -26,7 +28,9 @@ pub enum Endpoint {
 
 /// A text that is no such address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a control address; write it as http://127.0.0.1:50051 or unix:/path")]
+#[error(
+    "{text:?} is not a control address; write it as http://127.0.0.1:50051, https://HOST:50051 or unix:/path"
+)]
 pub struct EndpointError {
     /// The text as given.
     pub text: String,
@@ -40,8 +44,8 @@ impl Endpoint {
         match self {
             Self::Unix { .. } => true,
             Self::Tcp { host, .. } => {
-                let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-                host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+                host.eq_ignore_ascii_case("localhost")
+                    || self.ip().is_some_and(|ip| ip.is_loopback())
             }
         }
     }
@@ -55,42 +59,70 @@ impl Endpoint {
         }
     }
 
-    /// The address as a URL. A Unix socket has none of its own; the connector
-    /// ignores it.
+    /// Whether TLS is spoken there.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+
+    /// `HOST:PORT`, the host in lower case, if it is a TCP port.
+    #[must_use]
+    pub fn authority(&self) -> Option<String> {
         match self {
-            Self::Unix { .. } => "http://localhost".to_owned(),
-            Self::Tcp { host, port } => format!("http://{host}:{port}"),
+            Self::Unix { .. } => None,
+            Self::Tcp { host, port, .. } => Some(format!("{}:{port}", host.to_lowercase())),
         }
     }
 
+    /// The address as a URL without encryption. Where there is a connector of
+    /// its own, which is everywhere but on plain TCP, it says where to go and
+    /// the URL does not.
+    #[must_use]
+    pub(crate) fn plain_url(&self) -> String {
+        format!("http://{}", self.authority().unwrap_or_else(|| "localhost".to_owned()))
+    }
+
     /// What a token file for this address is named after. The ways to write
-    /// loopback are one.
+    /// loopback are one, and who listens everywhere listens there too.
     #[must_use]
     pub fn token_name(&self) -> String {
         match self {
-            Self::Tcp { port, .. } if self.is_local() => format!("127.0.0.1-{port}"),
-            Self::Tcp { host, port } => format!("{}-{port}", host.trim_matches(['[', ']'])),
+            Self::Tcp { port, .. } if self.is_local() || self.is_unspecified() => {
+                format!("127.0.0.1-{port}")
+            }
+            Self::Tcp { host, port, .. } => format!("{}-{port}", host.trim_matches(['[', ']'])),
             Self::Unix { .. } => "unix".to_owned(),
+        }
+    }
+
+    fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Unix { .. } => None,
+            Self::Tcp { host, .. } => host.trim_matches(['[', ']']).parse().ok(),
         }
     }
 }
 
 impl From<SocketAddr> for Endpoint {
+    /// Without TLS.
     fn from(addr: SocketAddr) -> Self {
         let host = match addr {
             SocketAddr::V4(addr) => addr.ip().to_string(),
             SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
         };
-        Self::Tcp { host, port: addr.port() }
+        Self::Tcp { host, port: addr.port(), tls: false }
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port, tls: false } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port, tls: true } => write!(f, "https://{host}:{port}"),
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
         }
     }
@@ -99,7 +131,8 @@ impl fmt::Display for Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Takes `http://HOST:PORT`, `HOST:PORT` and `unix:PATH`.
+    /// Takes `http://HOST:PORT`, `HOST:PORT`, `https://HOST:PORT` and
+    /// `unix:PATH`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || EndpointError { text: text.to_owned() };
         if let Some(path) = text.strip_prefix("unix:") {
@@ -110,9 +143,14 @@ impl FromStr for Endpoint {
                 Ok(Self::Unix { path: path.into() })
             };
         }
-        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (tls, bare) = match text.strip_prefix("https://") {
+            Some(bare) => (true, bare),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
+        let bare = bare.trim_end_matches('/');
         if let Ok(addr) = bare.parse::<SocketAddr>() {
-            return Ok(addr.into());
+            let Self::Tcp { host, port, .. } = addr.into() else { return Err(error()) };
+            return Ok(Self::Tcp { host, port, tls });
         }
         let (host, port) = bare.rsplit_once(':').ok_or_else(error)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -120,7 +158,7 @@ impl FromStr for Endpoint {
             return Err(error());
         }
         let port = port.parse().map_err(|_| error())?;
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        Ok(Self::Tcp { host: host.to_owned(), port, tls })
     }
 }
 
@@ -135,13 +173,23 @@ mod tests {
             ("http://localhost:1/", "localhost:1"),
             ("[::1]:7", "[::1]:7"),
             ("127.0.0.1:2", "127.0.0.1:2"),
+            ("https://nas.lan:2/", "https://nas.lan:2"),
+            ("https://[::1]:7", "https://[::1]:7"),
             ("unix:/run/dfs.sock", "unix:/run/dfs.sock"),
             ("unix:///run/dfs.sock", "unix:/run/dfs.sock"),
         ] {
             assert_eq!(text.parse::<Endpoint>().expect(text).to_string(), shown);
         }
-        for text in ["", "127.0.0.1", "http://:1", "ftp://h:1", "h:99999", "http://a b:1", "unix:"]
-        {
+        for text in [
+            "",
+            "127.0.0.1",
+            "http://:1",
+            "ftp://h:1",
+            "h:99999",
+            "http://a b:1",
+            "https://h",
+            "unix:",
+        ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }
@@ -151,6 +199,8 @@ mod tests {
         let name = |text: &str| text.parse::<Endpoint>().expect(text).token_name();
         assert_eq!(name("localhost:5"), name("http://127.0.0.1:5"));
         assert_eq!(name("[::1]:5"), name("127.0.0.1:5"));
+        assert_eq!(name("https://0.0.0.0:5"), name("127.0.0.1:5"));
         assert_ne!(name("127.0.0.1:6"), name("127.0.0.1:5"));
+        assert_ne!(name("10.0.0.1:5"), name("127.0.0.1:5"));
     }
 }

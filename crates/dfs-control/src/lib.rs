@@ -4,12 +4,18 @@
 //! What a node does is not known here: `dfs-node` implements [`Control`], and
 //! `dfsctl` is built on [`connect`].
 //!
-//! ```no_run
+//! ```
+//! use dfs_control::{Credentials, Endpoint, proto::StatusRequest};
+//!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoint = "http://127.0.0.1:50051".parse::<dfs_control::Endpoint>()?;
-//! let mut client = dfs_control::connect(&endpoint, None).await?;
-//! let status = client.status(dfs_control::proto::StatusRequest {}).await?;
-//! println!("{}", status.into_inner().peer_id);
+//! let endpoint: Endpoint = "http://127.0.0.1:50051".parse()?;
+//! match dfs_control::connect(&endpoint, Credentials::default()).await {
+//!     Ok(mut client) => {
+//!         let status = client.status(StatusRequest {}).await?.into_inner();
+//!         println!("{} holds {} files", status.peer_id, status.items);
+//!     }
+//!     Err(error) => println!("{error} (dfsctl would end with {})", error.kind().exit_code()),
+//! }
 //! # Ok(()) }
 //! ```
 
@@ -17,9 +23,10 @@ mod client;
 mod endpoint;
 mod failure;
 mod private_file;
+pub mod tls;
 pub mod token;
 
-pub use client::{Bearer, Client, ConnectError, connect};
+pub use client::{Bearer, Client, ConnectError, Credentials, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::Failure;
 pub use proto::control_server::{Control, ControlServer};

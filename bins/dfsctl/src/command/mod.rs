@@ -17,7 +17,11 @@ use crate::target::Target;
 
 /// Carries out a command.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let target = Target { endpoint: args.grpc_addr, token_file: args.token_file };
+    let target = Target {
+        endpoint: args.grpc_addr,
+        token_file: args.token_file,
+        tls_fingerprint: args.tls_fingerprint,
+    };
     match args.command {
         Command::Add(add) => add::run(&target, add).await,
         Command::Provide { cid, verify } => provide::run(&target, cid, verify).await,

@@ -6,23 +6,28 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
+use dfs_control::tls::Certificate;
 use dfs_control::token::{self, Token, TokenFile};
 use dfs_control::{DESCRIPTORS, Endpoint};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use super::DaemonError;
+use super::{DaemonError, incoming};
 use crate::client::NodeClient;
 use crate::rpc::ControlService;
+
+/// Silence on a connection from another machine after which it is asked whether
+/// it still is one.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Where the control plane listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlAddress {
-    /// A TCP socket.
+    /// A TCP socket, with TLS unless it is on loopback.
     Tcp(SocketAddr),
     /// A Unix socket, which only the daemon's user can open.
     Unix(PathBuf),
@@ -58,16 +63,15 @@ impl FromStr for ControlAddress {
 }
 
 impl ControlAddress {
-    /// Refuses an address that nobody should have.
+    /// Refuses an address that others can reach, unless that is meant.
     ///
     /// # Errors
-    /// [`DaemonError::NotLoopback`] or [`DaemonError::Unprotected`].
+    /// [`DaemonError::NotLoopback`].
     pub fn check(&self, allow_remote: bool) -> Result<(), DaemonError> {
         match *self {
-            Self::Tcp(addr) if !addr.ip().is_loopback() && allow_remote => {
-                Err(DaemonError::Unprotected { addr })
+            Self::Tcp(addr) if !addr.ip().is_loopback() && !allow_remote => {
+                Err(DaemonError::NotLoopback { addr })
             }
-            Self::Tcp(addr) if !addr.ip().is_loopback() => Err(DaemonError::NotLoopback { addr }),
             _ => Ok(()),
         }
     }
@@ -76,54 +80,59 @@ impl ControlAddress {
 /// A control plane that listens and has its token in place.
 pub(super) struct Control {
     listener: Listener,
-    pub(super) address: ControlAddress,
     token: Option<Token>,
     /// Removed at the end.
     token_file: Option<TokenFile>,
 }
 
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, SocketAddr),
+    Tls(TcpListener, SocketAddr, Certificate),
     Unix(UnixListener, SocketFile),
 }
 
 impl Control {
-    /// Opens the socket and writes the token.
+    /// Opens the socket and writes the token; beyond loopback, makes the
+    /// certificate if there is none.
     pub(super) async fn open(
         address: &ControlAddress,
         token_file: Option<PathBuf>,
+        certificate_file: &Path,
     ) -> Result<Self, DaemonError> {
         let failed = |source| DaemonError::Control { address: address.clone(), source };
-        match address {
+        let addr = match address {
             ControlAddress::Unix(path) => {
                 let (listener, file) = listen_unix(path).await.map_err(failed)?;
                 let listener = Listener::Unix(listener, file);
-                let address = address.clone();
-                Ok(Self { listener, address, token: None, token_file: None })
+                return Ok(Self { listener, token: None, token_file: None });
             }
-            ControlAddress::Tcp(addr) => {
-                let listener = TcpListener::bind(addr).await.map_err(failed)?;
-                let addr = listener.local_addr().map_err(failed)?;
-                // A file that is named comes first, as in dfsctl.
-                let given = match token_file {
-                    Some(_) => None,
-                    None => Token::from_environment()?,
-                };
-                let (token, file) = match given {
-                    Some(token) => (token, None),
-                    None => {
-                        let path = match token_file {
-                            Some(path) => path,
-                            None => token::default_path(&Endpoint::from(addr))?,
-                        };
-                        let (file, token) = TokenFile::create(path)?;
-                        (token, Some(file))
-                    }
-                };
-                let listener = Listener::Tcp(listener);
-                let address = ControlAddress::Tcp(addr);
-                Ok(Self { listener, address, token: Some(token), token_file: file })
-            }
+            ControlAddress::Tcp(addr) => addr,
+        };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let listener = if addr.ip().is_loopback() {
+            Listener::Tcp(listener, addr)
+        } else {
+            Listener::Tls(listener, addr, Certificate::load_or_create(certificate_file)?)
+        };
+        let (token, token_file) = place_token(addr, token_file)?;
+        Ok(Self { listener, token: Some(token), token_file })
+    }
+
+    /// Where it listens, as `dfsctl --grpc-addr` takes it.
+    pub(super) fn address(&self) -> String {
+        match &self.listener {
+            Listener::Tcp(_, addr) => addr.to_string(),
+            Listener::Tls(_, addr, _) => format!("https://{addr}"),
+            Listener::Unix(_, file) => format!("unix:{}", file.0.display()),
+        }
+    }
+
+    /// The certificate that a client has to be told of.
+    pub(super) fn certificate(&self) -> Option<&Certificate> {
+        match &self.listener {
+            Listener::Tls(_, _, certificate) => Some(certificate),
+            _ => None,
         }
     }
 
@@ -133,7 +142,7 @@ impl Control {
         client: NodeClient,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send {
-        let Self { listener, token, token_file, .. } = self;
+        let Self { listener, token, token_file } = self;
         let check = move |request: tonic::Request<()>| {
             if let Some(token) = &token {
                 token.check(&request)?;
@@ -152,22 +161,42 @@ impl Control {
                 .build_v1()
                 .expect("the descriptors were made by the build");
             let router = Server::builder()
+                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
                 .add_service(service)
                 .add_service(health_service)
                 .add_service(reflection);
             let stopped = stop.cancelled_owned();
             match listener {
-                Listener::Tcp(listener) => {
-                    let incoming = TcpListenerStream::new(listener);
+                Listener::Tcp(listener, _) => {
+                    router.serve_with_incoming_shutdown(incoming::tcp(listener), stopped).await
+                }
+                Listener::Tls(listener, _, certificate) => {
+                    let incoming = incoming::tls(listener, certificate.acceptor());
                     router.serve_with_incoming_shutdown(incoming, stopped).await
                 }
                 Listener::Unix(listener, _file) => {
-                    let incoming = UnixListenerStream::new(listener);
-                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                    router.serve_with_incoming_shutdown(incoming::unix(listener), stopped).await
                 }
             }
         }
     }
+}
+
+/// The token that calls have to carry, and the file it was left in.
+fn place_token(
+    addr: SocketAddr,
+    token_file: Option<PathBuf>,
+) -> Result<(Token, Option<TokenFile>), DaemonError> {
+    let path = match token_file {
+        // A file that is named comes first, as in dfsctl.
+        Some(path) => path,
+        None => match Token::from_environment()? {
+            Some(token) => return Ok((token, None)),
+            None => token::default_path(&Endpoint::from(addr))?,
+        },
+    };
+    let (file, token) = TokenFile::create(path)?;
+    Ok((token, Some(file)))
 }
 
 /// A socket in the file system; dropping it removes it.

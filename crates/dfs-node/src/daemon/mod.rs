@@ -1,6 +1,7 @@
 //! What `dfsd` runs: a node, its control plane, and an orderly end.
 
 mod control;
+mod incoming;
 
 use std::fs;
 use std::io;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dfs_control::tls::CertificateError;
 use dfs_control::token::TokenError;
 use dfs_net::identity;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,8 +34,10 @@ pub struct DaemonConfig {
     pub grpc_addr: ControlAddress,
     /// Where its token is left; by default where `dfsctl` looks for it.
     pub token_file: Option<PathBuf>,
-    /// Whether that may be another address than loopback.
+    /// Whether that may be another address than loopback, with TLS.
     pub allow_remote_control: bool,
+    /// Key and certificate for that; made when first needed.
+    pub certificate_file: PathBuf,
     /// Written when everything is up, removed at the end.
     pub ready_file: Option<PathBuf>,
 }
@@ -44,17 +48,9 @@ pub struct DaemonConfig {
 pub enum DaemonError {
     /// The control address is not loopback.
     #[error(
-        "--grpc-addr {addr} is not a loopback address, and whoever reaches it controls this node; use 127.0.0.1 or unix:PATH"
+        "--grpc-addr {addr} is not a loopback address: other machines could reach the control plane; if that is meant, add --allow-remote-control, which protects it with TLS, else use 127.0.0.1 or unix:PATH"
     )]
     NotLoopback {
-        /// The address.
-        addr: SocketAddr,
-    },
-    /// The control address is not loopback, and nothing protects it yet.
-    #[error(
-        "--grpc-addr {addr}: this release cannot protect a control plane beyond loopback, so --allow-remote-control is refused; use 127.0.0.1 and a tunnel such as ssh -L"
-    )]
-    Unprotected {
         /// The address.
         addr: SocketAddr,
     },
@@ -66,6 +62,9 @@ pub enum DaemonError {
         /// What the system answered.
         source: io::Error,
     },
+    /// There is no certificate for TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The token cannot be left where `dfsctl` finds it.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -114,12 +113,17 @@ pub fn load_identity(path: &Path) -> Result<dfs_net::Keypair, DaemonError> {
 pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     config.grpc_addr.check(config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
-    let control = Control::open(&config.grpc_addr, config.token_file).await?;
-    let address = control.address.clone();
+    let control =
+        Control::open(&config.grpc_addr, config.token_file, &config.certificate_file).await?;
+    let address = control.address();
+    let fingerprint = control.certificate().map(|made| made.fingerprint().to_string());
+    if let Some(fingerprint) = &fingerprint {
+        tracing::info!(tls_fingerprint = %fingerprint, "control with TLS");
+    }
     let node = NodeRuntime::start(config.node).await?;
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(control.serve(node.client().clone(), stop.clone()));
-    let ready = Ready::write(config.ready_file, &address, &node).await?;
+    let ready = Ready::write(config.ready_file, &address, fingerprint, &node).await?;
     tracing::info!(grpc_addr = %address, "ready");
 
     tokio::select! {
@@ -176,7 +180,8 @@ impl Ready {
     /// Writes who and where the node is, so that the file appears whole.
     async fn write(
         path: Option<PathBuf>,
-        grpc_addr: &ControlAddress,
+        grpc_addr: &str,
+        tls_fingerprint: Option<String>,
         node: &NodeRuntime,
     ) -> Result<Self, DaemonError> {
         let Some(path) = path else { return Ok(Self { path }) };
@@ -184,7 +189,8 @@ impl Ready {
         let listen: Vec<String> = status.dialable().iter().map(ToString::to_string).collect();
         let text = serde_json::json!({
             "peer_id": status.peer.to_string(),
-            "grpc_addr": grpc_addr.to_string(),
+            "grpc_addr": grpc_addr,
+            "tls_fingerprint": tls_fingerprint,
             "listen": listen,
             "pid": std::process::id(),
         });

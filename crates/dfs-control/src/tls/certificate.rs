@@ -1,0 +1,180 @@
+//! The certificate of a daemon: made at the first start, the same ever after.
+//!
+//! The file is PEM, the private key and the certificate signed with it. Only
+//! its owner may be able to read it. Whom a client trusts is the fingerprint,
+//! so the certificate names no host and does not run out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, version};
+
+use super::{ALPN, Fingerprint, provider};
+use crate::private_file::{self, PrivateFileError};
+
+/// More than a key and a certificate take, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// Others can read the file, or write its directory.
+    #[error(
+        "{} is open to others, so the key of the control plane is not kept there; if nobody has copied it, run: chmod go-rwx {}",
+        path.display(), path.display()
+    )]
+    Exposed {
+        /// The file or its directory.
+        path: PathBuf,
+    },
+    /// The file is not a key with its certificate.
+    #[error(
+        "{} does not hold a private key and its certificate: {detail}; remove it to have new ones made, which clients will have to be told of",
+        path.display()
+    )]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The file cannot be read or written.
+    #[error("cannot use the certificate {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+/// A certificate with its private key, ready to serve.
+#[derive(Clone)]
+pub struct Certificate {
+    config: Arc<ServerConfig>,
+    fingerprint: Fingerprint,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Certificate({})", self.fingerprint)
+    }
+}
+
+impl Certificate {
+    /// Reads the file, or makes a new key, its certificate and the file if
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if the file is exposed, not a key with its
+    /// certificate, or not accessible.
+    pub fn load_or_create(path: &Path) -> Result<Self, CertificateError> {
+        let invalid = |detail: String| CertificateError::Invalid { path: path.to_owned(), detail };
+        match private_file::read(path, MAX_FILE) {
+            Ok(pem) => Self::from_pem(&pem).map_err(invalid),
+            Err(PrivateFileError::Absent) => Self::create(path),
+            Err(PrivateFileError::Exposed(path)) => Err(CertificateError::Exposed { path }),
+            Err(PrivateFileError::Invalid) => Err(invalid("it is no text of that size".to_owned())),
+            Err(PrivateFileError::Io(source)) => {
+                Err(CertificateError::Io { path: path.to_owned(), source })
+            }
+        }
+    }
+
+    /// What a client has to be told.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// What makes TLS of a connection.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+
+    fn create(path: &Path) -> Result<Self, CertificateError> {
+        let io = |source| CertificateError::Io { path: path.to_owned(), source };
+        let pem = generate().map_err(|error| io(io::Error::other(error)))?;
+        let made = Self::from_pem(&pem)
+            .map_err(|detail| CertificateError::Invalid { path: path.to_owned(), detail })?;
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(io)?;
+        }
+        private_file::write(path, &pem).map_err(io)?;
+        Ok(made)
+    }
+
+    fn from_pem(pem: &str) -> Result<Self, String> {
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| format!("no private key ({error})"))?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| format!("no certificate ({error})"))?;
+        let fingerprint = Fingerprint::of(&certificate);
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&version::TLS13])
+            .expect("the provider speaks TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .map_err(|error| error.to_string())?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self { config: Arc::new(config), fingerprint })
+    }
+}
+
+/// A new key and its certificate, as PEM.
+fn generate() -> Result<String, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(["dfsd".to_owned()])?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "dfsd");
+    let certificate = params.self_signed(&key)?;
+    Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_certificate_is_stable_and_private() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("deep/control.pem");
+        let first = Certificate::load_or_create(&path).expect("create").fingerprint();
+        assert_eq!(Certificate::load_or_create(&path).expect("read").fingerprint(), first);
+        let other = Certificate::load_or_create(&directory.path().join("other")).expect("create");
+        assert_ne!(other.fingerprint(), first);
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("chmod");
+        let read = Certificate::load_or_create(&path);
+        assert!(matches!(read, Err(CertificateError::Exposed { .. })), "{read:?}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_kept() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.pem");
+        Certificate::load_or_create(&path).expect("create");
+        let whole = fs::read_to_string(&path).expect("read");
+        let key_only = whole.split("-----BEGIN CERTIFICATE").next().expect("the key comes first");
+        let other = generate().expect("another");
+        let foreign =
+            format!("{key_only}{}", &other[other.find("-----BEGIN CERT").expect("one")..]);
+        for text in ["", key_only, &whole[key_only.len()..], &foreign, &"x".repeat(70_000)] {
+            fs::write(&path, text).expect("write");
+            let read = Certificate::load_or_create(&path);
+            assert!(matches!(read, Err(CertificateError::Invalid { .. })), "{read:?}");
+            assert_eq!(fs::read_to_string(&path).expect("read"), text);
+        }
+    }
+}
