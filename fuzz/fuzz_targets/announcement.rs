@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use dfs_fuzz as _;
 use dfs_wire::Announcement;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,6 +3,7 @@
 #![no_main]
 
 use dfs_core::Cid;
+use dfs_fuzz as _;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

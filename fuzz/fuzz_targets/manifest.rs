@@ -3,6 +3,7 @@
 #![no_main]
 
 use dfs_core::{Header, Manifest};
+use dfs_fuzz as _;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Resident memory at which a target has failed, in MiB: twice the 64 that a
-/// parser may take, because the fuzzer itself and its inputs are in it too.
-const MAX_RESIDENT: u32 = 128;
+/// Resident memory at which a target has failed, in MiB. The 64 MiB that a parser
+/// may take are watched inside the target; this is for the fuzzer around it, whose
+/// corpus grows.
+const MAX_RESIDENT: u32 = 512;
 
 /// Runs each target for this many seconds; stops at the first crash.
 pub(crate) fn run(workspace: &Workspace, seconds: u64) -> Result<()> {
