@@ -1,8 +1,14 @@
 //! Starting, stopping and starting again.
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
-use crate::harness::{Setup, hash, noise, succeed};
+use crate::harness::{Daemon, Setup, hash, noise, succeed};
 
 #[test]
 fn a_restarted_node_is_the_same_node_with_the_same_content() {
@@ -46,4 +52,56 @@ fn both_signals_end_it_cleanly() {
         assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
         assert!(!directory.path().join("ready.json").exists(), "it is no longer ready");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_loses_nothing_acknowledged() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 1, 90 << 20);
+    let cid = succeed(&mut node.ctl(["add", file.to_str().expect("a path")]));
+    // A call that does not end by itself, so that there is something to cut.
+    let mut add = node.ctl(["add", "-"]);
+    let mut add = add.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut input = add.stdin.take().expect("piped");
+    input.write_all(&vec![7; 20 << 20]).expect("it reads");
+
+    node.signal(Signal::TERM);
+    node.signal(Signal::INT);
+    node.wait_for_line("stopping at once");
+    let status = node.wait();
+    assert_eq!(status.code(), Some(0), "{status}");
+    drop(input);
+    assert!(!add.wait().expect("it ends").success(), "nothing was added");
+
+    let node = node.again().start();
+    assert_eq!(succeed(&mut node.ctl(["list"])).lines().count(), 2, "a heading and the one file");
+    let out = directory.path().join("out");
+    succeed(&mut node.ctl(["get", &cid, "-o", out.to_str().expect("a path")]));
+    assert_eq!(hash(&out), hash(&file));
+}
+
+#[test]
+fn an_addition_that_would_take_hours_does_not_hold_up_the_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Setup::new(&directory.path().join("a")).start();
+    let endless = directory.path().join("endless");
+    File::create(&endless).and_then(|file| file.set_len(1 << 43)).expect("a sparse file");
+    let mut add = node.ctl(["add", endless.to_str().expect("a path")]);
+    let mut add = add.stderr(Stdio::null()).spawn().expect("it starts");
+    while !has_open(&node, &endless) {}
+    let start = Instant::now();
+    node.signal(Signal::TERM);
+    let status = node.wait();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(add.wait().expect("it ends").code(), Some(6));
+    succeed(&mut node.again().start().ctl(["status"]));
+}
+
+/// Whether a daemon has a file open.
+fn has_open(node: &Daemon, path: &Path) -> bool {
+    let open = format!("/proc/{}/fd", node.pid().as_raw_nonzero());
+    let mut open = fs::read_dir(open).expect("it runs");
+    open.any(|entry| entry.is_ok_and(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path)))
 }

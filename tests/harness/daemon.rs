@@ -242,6 +242,12 @@ impl Daemon {
         self.setup.clone()
     }
 
+    /// How it is started again, once it has ended by itself.
+    pub(crate) fn again(self) -> Setup {
+        assert!(self.child.is_none(), "it still runs");
+        self.setup.clone()
+    }
+
     /// Kills it; how it is started again is returned.
     pub(crate) fn kill(mut self) -> Setup {
         self.signal(Signal::KILL);

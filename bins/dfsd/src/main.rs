@@ -4,14 +4,19 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use dfs_node::daemon::{self, ControlAddress, DaemonConfig, DaemonError};
+use dfs_node::daemon::{self, ControlAddress, DaemonConfig, DaemonError, Ending};
 use dfs_node::{DhtMode, Multiaddr, NodeConfig};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Time to close the database after an orderly end.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// Keeps, serves and gets content-addressed files, peer to peer.
 #[derive(Parser)]
@@ -57,24 +62,39 @@ enum Mode {
     Client,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let args = Args::parse();
     let filter = EnvFilter::try_from_env("DFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match run(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("dfsd: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(args)) {
+        Ok(ending) => {
+            // A blocking thread cannot be called back, and may have hours to go.
+            runtime.shutdown_timeout(match ending {
+                Ending::Orderly => CLOSE_TIME,
+                Ending::Cut => Duration::ZERO,
+            });
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("dfsd: {}", daemon::report(&error));
+            runtime.shutdown_timeout(CLOSE_TIME);
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(args: Args) -> Result<(), DaemonError> {
+async fn run(args: Args) -> Result<Ending, DaemonError> {
     // Before anything is created: a refusal leaves nothing behind.
     args.grpc_addr.check(args.allow_remote_control)?;
     let certificate_file = beside(&args.key_file, ".control.pem");

@@ -106,11 +106,22 @@ pub fn load_identity(path: &Path) -> Result<dfs_net::Keypair, DaemonError> {
     identity::load_or_create(path).map_err(|error| NodeError::from(error).into())
 }
 
+/// How a daemon has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything is saved and closed.
+    Orderly,
+    /// It took too long, or the user was in a hurry: work is still under way on
+    /// blocking threads and need not be waited for. What was acknowledged is
+    /// safe.
+    Cut,
+}
+
 /// Runs a daemon until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// [`DaemonError`] if it cannot start or its control plane breaks.
-pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
+pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
     config.grpc_addr.check(config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
     let control =
@@ -131,7 +142,7 @@ pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
         ended = &mut server => {
             tracing::error!("the control plane has ended by itself");
             node.shutdown().await;
-            return Ok(ended.unwrap_or(Ok(()))?);
+            return ended.unwrap_or(Ok(())).map(|()| Ending::Orderly).map_err(DaemonError::from);
         }
     }
     drop(ready);
@@ -143,12 +154,15 @@ pub async fn run(config: DaemonConfig) -> Result<(), DaemonError> {
         let _ = timeout(Duration::from_secs(1), server).await;
     };
     tokio::select! {
-        ended = timeout(GRACE, orderly) => if ended.is_err() {
+        ended = timeout(GRACE, orderly) => {
+            if ended.is_ok() {
+                return Ok(Ending::Orderly);
+            }
             tracing::warn!("stopping took too long; what was acknowledged is safe");
-        },
+        }
         name = signals.recv() => tracing::warn!(signal = name, "stopping at once"),
     }
-    Ok(())
+    Ok(Ending::Cut)
 }
 
 /// SIGINT and SIGTERM.
