@@ -9,4 +9,5 @@ mod help;
 mod lifecycle;
 mod messages;
 mod remote;
+mod space;
 mod walk;

@@ -3,6 +3,7 @@
 mod binary;
 mod daemon;
 pub(crate) mod namespace;
+pub(crate) mod small_disk;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

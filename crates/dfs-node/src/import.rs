@@ -20,6 +20,9 @@ use crate::error::NodeError;
 /// together; larger ones go around the log.
 const SMALL: u64 = 8 << 20;
 
+/// Bytes of an unfinished file from which on their space is given back at once.
+const RECLAIM: u64 = 64 << 20;
+
 /// How something is added.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -119,6 +122,7 @@ struct Import<'a, P> {
     roots: Vec<Subtree>,
     /// Chunks that no page refers to yet.
     leased: Vec<ChunkHash>,
+    committed: bool,
 }
 
 impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
@@ -135,6 +139,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             owner: Owner::provisional(random()),
             roots: Vec::new(),
             leased: Vec::new(),
+            committed: false,
         }
     }
 
@@ -244,22 +249,30 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             self.batch.push(Row::Adopt { from, to, roots });
         }
         self.store.commit(std::mem::take(&mut self.batch))?;
-        // Adopted: nothing to let go of.
-        self.roots.clear();
+        self.committed = true;
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
     }
 }
 
 impl<P> Drop for Import<'_, P> {
-    /// Lets go of everything that nothing else refers to: the leases, and the
-    /// pages of a file that was not added in the end.
+    /// Lets go of everything that nothing else needs: the leases, and the
+    /// pages and chunks of a file that was not added in the end.
     fn drop(&mut self) {
-        self.store.release_chunks(&self.leased);
+        if self.committed {
+            return self.store.release_chunks(&self.leased);
+        }
         if !self.roots.is_empty()
             && let Err(error) = self.store.let_go(self.owner, &self.roots, Batch::default())
         {
             tracing::warn!(%error, "the next start lets go of an unfinished file");
+        }
+        let mut discarded = self.store.discard_chunks(&self.leased);
+        if self.new_bytes >= RECLAIM {
+            discarded = discarded.and_then(|()| self.store.reclaim());
+        }
+        if let Err(error) = discarded {
+            tracing::warn!(%error, "chunks of an unfinished file are still there");
         }
     }
 }

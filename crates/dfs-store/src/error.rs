@@ -44,10 +44,10 @@ pub enum StoreError {
         detail: String,
     },
     /// The disk has no space left.
-    #[error("no space left for the database")]
+    #[error("no space left for the database: {detail}")]
     NoSpace {
-        /// What RocksDB answered.
-        source: rocksdb::Error,
+        /// How much there is, or what RocksDB answered.
+        detail: String,
     },
     /// RocksDB failed.
     #[error("the database failed")]
@@ -73,7 +73,7 @@ impl From<rocksdb::Error> for StoreError {
     fn from(source: rocksdb::Error) -> Self {
         // The C interface carries the status as text only.
         if source.as_ref().contains("No space left on device") {
-            Self::NoSpace { source }
+            Self::NoSpace { detail: source.into_string() }
         } else {
             Self::Rocks { source }
         }

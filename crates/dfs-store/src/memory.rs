@@ -65,6 +65,18 @@ impl ChunkStore for MemoryStore {
         self.leases.release(hashes);
     }
 
+    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
+        self.leases.release(hashes);
+        let removing = self.leases.removing();
+        let mut maps = self.maps();
+        for hash in hashes {
+            if !removing.is_leased(hash) && !maps.is_used(hash) {
+                maps.chunks.remove(hash);
+            }
+        }
+        Ok(())
+    }
+
     fn chunk_count(&self) -> Result<u64, StoreError> {
         Ok(self.maps().chunks.len() as u64)
     }
@@ -103,8 +115,7 @@ impl MetaStore for MemoryStore {
             let Some(page) = maps.pages.remove(&root) else { continue };
             for leaf in page.leaves() {
                 maps.uses.remove(&(leaf.hash, root));
-                let used = maps.uses.range((leaf.hash, [0; 40])..).next();
-                if used.is_none_or(|used| used.0 != leaf.hash) && !removing.is_leased(&leaf.hash) {
+                if !maps.is_used(&leaf.hash) && !removing.is_leased(&leaf.hash) {
                     freed += maps.chunks.remove(&leaf.hash).map_or(0, |bytes| bytes.len() as u64);
                 }
             }
@@ -162,6 +173,11 @@ impl MetaStore for MemoryStore {
 }
 
 impl Maps {
+    /// Whether a page has the chunk.
+    fn is_used(&self, hash: &ChunkHash) -> bool {
+        self.uses.range((*hash, [0; 40])..).next().is_some_and(|used| used.0 == *hash)
+    }
+
     fn apply(&mut self, row: Row) {
         match row {
             Row::Chunk(hash, bytes) => drop(self.chunks.insert(hash, bytes)),

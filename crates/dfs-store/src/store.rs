@@ -42,6 +42,13 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Ends one lease of each chunk.
     fn release_chunks(&self, hashes: &[ChunkHash]);
 
+    /// Like [`Self::release_chunks`], and those that no page has and nobody
+    /// leases are removed: what was put for something that came to nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails; the leases have ended all the same.
+    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError>;
+
     /// Number of chunks, about.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_net::NetHandle;
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -135,8 +135,7 @@ impl Downloads {
             }
             let _starting = self.shared.starting.lock().await;
             let record = self.new_record(cid, destination.clone(), timeout).await?;
-            let row = Row::Download(cid, Box::new(record.clone()));
-            self.shared.disk.run(move |store| store.commit(Batch::default().with(row))).await?;
+            self.note(cid, &record).await?;
             if let Some(job) = self.spawn(cid, record) {
                 return Ok(job.status);
             }
@@ -215,6 +214,20 @@ impl Downloads {
         let checked = path.clone();
         crate::disk::blocking(move || output::check(&checked, force)).await?;
         Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force })
+    }
+
+    /// Notes a job, so that a restart goes on with it. One that only writes out
+    /// what is held may go unnoted when there is no room for the note.
+    async fn note(&self, cid: Cid, record: &DownloadRecord) -> Result<(), NodeError> {
+        let row = Row::Download(cid, Box::new(record.clone()));
+        let noted = self.shared.disk.run(move |store| {
+            let noted = store.commit(Batch::default().with(row));
+            match noted {
+                Err(StoreError::NoSpace { .. }) if store.item(&cid)?.is_some() => Ok(()),
+                noted => noted,
+            }
+        });
+        Ok(noted.await?)
     }
 
     /// A record for a new job; what an earlier one has learnt is kept.

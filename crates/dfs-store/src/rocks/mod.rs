@@ -9,12 +9,13 @@
 //! | `download` | CID | download record | LZ4 |
 //! | `ref` | see [`refs`] | | LZ4 |
 //!
-//! [`durable`] owns the ordering rule, [`refs`] who needs which chunk, and
-//! [`options`] every setting of RocksDB.
+//! [`durable`] owns the ordering rule, [`refs`] who needs which chunk, [`space`]
+//! how full the disk may be, and [`options`] every setting of RocksDB.
 
 mod durable;
 mod options;
 mod refs;
+mod space;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ use crate::lease::Leases;
 use crate::record::{DownloadRecord, Item, ProvideRecord, Record, damaged};
 use crate::store::{ChunkStore, MetaStore};
 use durable::Watermark;
+use space::Space;
 
 const CHUNK: &str = "chunk";
 const PAGE: &str = "page";
@@ -45,6 +47,7 @@ pub struct RocksStore {
     path: PathBuf,
     watermark: Watermark,
     leases: Leases,
+    space: Space,
 }
 
 impl RocksStore {
@@ -59,7 +62,8 @@ impl RocksStore {
         format::claim(path)?;
         let db = options.open(path).map_err(|error| locked(path, error))?;
         let (watermark, leases) = (Watermark::default(), Leases::default());
-        let store = Self { db, path: path.to_owned(), watermark, leases };
+        let space = Space::new(path.to_owned());
+        let store = Self { db, path: path.to_owned(), watermark, leases, space };
         store.let_go_of_leftovers()?;
         Ok(store)
     }
@@ -105,6 +109,13 @@ impl RocksStore {
         Ok(records)
     }
 
+    /// Whether there is room for a chunk.
+    fn check_space(&self, len: usize) -> Result<(), StoreError> {
+        let in_memory = "rocksdb.cur-size-all-mem-tables";
+        let property = || self.db.property_int_value_cf(self.family(CHUNK), in_memory);
+        self.space.check(len, || Ok(property()?.unwrap_or(0)))
+    }
+
     fn append(&self, batch: &mut WriteBatch, row: &Row) {
         match row {
             Row::Chunk(hash, bytes) => batch.put_cf(self.family(CHUNK), hash.as_bytes(), bytes),
@@ -148,6 +159,7 @@ impl ChunkStore for RocksStore {
     }
 
     fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
+        self.check_space(bytes.len())?;
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         self.watermark
@@ -161,6 +173,11 @@ impl ChunkStore for RocksStore {
 
     fn release_chunks(&self, hashes: &[ChunkHash]) {
         self.leases.release(hashes);
+    }
+
+    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
+        self.leases.release(hashes);
+        self.remove_unneeded(hashes)
     }
 
     fn chunk_count(&self) -> Result<u64, StoreError> {
@@ -178,6 +195,9 @@ impl MetaStore for RocksStore {
         self.flush()?;
         let mut rows = WriteBatch::default();
         for row in batch.rows() {
+            if let Row::Chunk(_, bytes) = row {
+                self.check_space(bytes.len())?;
+            }
             self.append(&mut rows, row);
         }
         let mut options = WriteOptions::default();

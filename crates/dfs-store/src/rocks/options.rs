@@ -51,8 +51,11 @@ impl RocksOptions {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let buffers = self.memory_budget - self.memory_budget / 4;
-        options
-            .set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(buffers, true));
+        // It must not stall: a stall waits for a flush, and on a full disk there
+        // is none, nor an end of the waiting. What bounds the memory is the number
+        // of write buffers of the chunk family, and that wait ends with an error.
+        let manager = WriteBufferManager::new_write_buffer_manager(buffers, false);
+        options.set_write_buffer_manager(&manager);
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
         // Written back steadily, not in one burst when a file is closed.

@@ -127,6 +127,23 @@ impl RocksStore {
         Ok(freed)
     }
 
+    /// Removes those of the chunks that no page has and nobody leases.
+    pub(super) fn remove_unneeded(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
+        // In portions, so that others get to lease in between.
+        for portion in hashes.chunks(256) {
+            let removing = self.leases.removing();
+            let mut batch = WriteBatch::default();
+            for hash in portion {
+                if !removing.is_leased(hash) && !self.has_other(&chunk_prefix(hash), &[])? {
+                    batch.delete_cf(self.family(CHUNK), hash.as_bytes());
+                }
+            }
+            // Not synced: what a crash brings back is in nobody's way.
+            self.db.write(batch)?;
+        }
+        Ok(())
+    }
+
     /// Whether there is a key with this prefix beside the given one.
     fn has_other(&self, prefix: &[u8], key: &[u8]) -> Result<bool, StoreError> {
         let from = IteratorMode::From(prefix, Direction::Forward);

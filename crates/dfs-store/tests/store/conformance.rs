@@ -65,6 +65,23 @@ fn chunks_are_found_by_their_hash(store: &impl Store) {
     assert_eq!(bytes, sample.bytes);
 }
 
+fn what_came_to_nothing_is_discarded_and_nothing_else(store: &impl Store) {
+    let [kept, leased, lost] = [101, 102, 103].map(sample);
+    for sample in [&kept, &leased, &lost] {
+        store.lease_chunk(&sample.leaf.hash).expect("lease");
+        store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    }
+    // A page has the first, somebody else counts on the second.
+    store.commit(rows(&kept)).expect("commit");
+    assert!(store.lease_chunk(&leased.leaf.hash).expect("lease"));
+    store.discard_chunks(&[&kept, &leased, &lost].map(|sample| sample.leaf.hash)).expect("discard");
+    assert!(store.has_chunk(&kept.leaf.hash).expect("has"));
+    assert!(store.has_chunk(&leased.leaf.hash).expect("has"));
+    assert!(!store.has_chunk(&lost.leaf.hash).expect("has"));
+    store.discard_chunks(&[leased.leaf.hash]).expect("discard");
+    assert!(!store.has_chunk(&leased.leaf.hash).expect("has"));
+}
+
 fn a_batch_applies_as_a_whole_and_in_order(store: &impl Store) {
     let sample = sample(2);
     let cid = sample.manifest.cid();
@@ -212,6 +229,7 @@ macro_rules! suite {
 
 suite! {
     chunks_are_found_by_their_hash,
+    what_came_to_nothing_is_discarded_and_nothing_else,
     a_batch_applies_as_a_whole_and_in_order,
     records_round_trip_and_go_away,
     listings_come_in_bounded_parts,

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dfs_control::Failure;
 use dfs_core::Manifest;
 use dfs_store::Destination;
 
@@ -38,44 +37,42 @@ impl Job {
         manifest: &Manifest,
         destination: &Destination,
     ) -> Result<(), Stop> {
+        self.publish_assembling(manifest, 0);
+        let flag = Arc::new(AtomicBool::new(true));
+        let written = Arc::new(AtomicU64::new(0));
+        let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
+        let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
+        let (path, force) = (path_of(destination), destination.force);
+        let work = blocking(move || {
+            output::assemble(&*store, &manifest_, &path, force, |bytes| {
+                count.store(bytes, Ordering::Relaxed);
+                go_on.load(Ordering::Relaxed)
+            })
+        });
+        tokio::pin!(work);
         loop {
-            self.publish_assembling(manifest, 0);
-            let flag = Arc::new(AtomicBool::new(true));
-            let written = Arc::new(AtomicU64::new(0));
-            let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
-            let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
-            let (path, force) = (path_of(destination), destination.force);
-            let work = blocking(move || {
-                output::assemble(&*store, &manifest_, &path, force, |bytes| {
-                    count.store(bytes, Ordering::Relaxed);
-                    go_on.load(Ordering::Relaxed)
-                })
-            });
-            tokio::pin!(work);
-            let result = loop {
-                tokio::select! {
-                    result = &mut work => break result,
-                    command = self.commands.recv() => {
-                        if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
-                            flag.store(false, Ordering::Relaxed);
-                            work.await.ok();
-                            return Err(stop);
-                        }
-                    }
-                    () = self.stop.cancelled() => {
+            tokio::select! {
+                result = &mut work => return match result {
+                    Ok(_) => Ok(()),
+                    // Also when there is no room: the content is safe here, and
+                    // whoever asked for the file decides where else it may go.
+                    Err(error) => Err(stopped(&error)),
+                },
+                command = self.commands.recv() => {
+                    if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
                         flag.store(false, Ordering::Relaxed);
                         work.await.ok();
-                        return Err(Stop::Paused);
-                    }
-                    () = tokio::time::sleep(PULSE) => {
-                        self.publish_assembling(manifest, written.load(Ordering::Relaxed));
+                        return Err(stop);
                     }
                 }
-            };
-            match result {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == Failure::NoSpace => self.wait(error.report()).await?,
-                Err(error) => return Err(stopped(&error)),
+                () = self.stop.cancelled() => {
+                    flag.store(false, Ordering::Relaxed);
+                    work.await.ok();
+                    return Err(Stop::Paused);
+                }
+                () = tokio::time::sleep(PULSE) => {
+                    self.publish_assembling(manifest, written.load(Ordering::Relaxed));
+                }
             }
         }
     }
