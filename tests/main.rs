@@ -4,6 +4,7 @@
 mod content;
 mod discovery;
 mod downloads;
+mod grpc;
 mod harness;
 mod help;
 mod lifecycle;
