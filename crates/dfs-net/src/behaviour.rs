@@ -1,16 +1,11 @@
 //! The libp2p behaviours of a node, with every setting and its reason.
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::time::Duration;
 
-use dfs_wire::{announcement, chunk, metadata};
+use dfs_wire::{chunk, metadata};
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::gossipsub::{
-    self, IdentTopic, IdentityTransform, MessageAuthenticity, PeerScoreParams, PeerScoreThresholds,
-    WhitelistSubscriptionFilter,
-};
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
@@ -19,6 +14,7 @@ use libp2p::{StreamProtocol, identify, kad, mdns, memory_connection_limits, ping
 
 use crate::config::{DhtMode, NetConfig};
 use crate::exchange::{ChunkCodec, MetadataCodec};
+use crate::gossip::{self, Dropped, Gossip};
 use crate::provider_store::ProviderStore;
 
 /// The DHT of DFS nodes only; the default name is that of IPFS.
@@ -57,6 +53,7 @@ impl NodeBehaviour {
     pub(crate) fn new(
         keypair: &Keypair,
         config: &NetConfig,
+        dropped: &mut Dropped,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
@@ -72,7 +69,7 @@ impl NodeBehaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kad(keypair, config.dht_mode),
-            gossip: gossip(keypair)?,
+            gossip: gossip::behaviour(keypair, dropped)?,
             mdns: mdns(keypair, config.mdns).into(),
             metadata: request_response::Behaviour::new(
                 protocol(metadata::PROTOCOL),
@@ -113,31 +110,6 @@ fn kad(keypair: &Keypair, mode: DhtMode) -> kad::Behaviour<ProviderStore> {
         DhtMode::Client => kad::Mode::Client,
     }));
     kad
-}
-
-/// Gossip on the one topic of announcements.
-pub(crate) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
-
-/// The topic of announcements.
-pub(crate) fn public_topic() -> IdentTopic {
-    IdentTopic::new(announcement::TOPIC)
-}
-
-/// Messages are signed, checked before they are passed on, and small; a peer
-/// that sends bad ones loses its place.
-fn gossip(keypair: &Keypair) -> Result<Gossip, Box<dyn Error + Send + Sync>> {
-    let config = gossipsub::ConfigBuilder::default()
-        .validate_messages()
-        .validation_mode(gossipsub::ValidationMode::Strict)
-        // The message and what gossip puts around it: key, signature, topic.
-        .max_transmit_size(announcement::MAX_LEN * 4)
-        .build()?;
-    let topics = WhitelistSubscriptionFilter(HashSet::from([public_topic().hash()]));
-    let signed = MessageAuthenticity::Signed(keypair.clone());
-    let mut gossip = Gossip::new_with_subscription_filter(signed, config, topics)?;
-    gossip.with_peer_score(PeerScoreParams::default(), PeerScoreThresholds::default())?;
-    gossip.subscribe(&public_topic())?;
-    Ok(gossip)
 }
 
 /// mDNS, if it is wanted and the system lets us; a node without it works.

@@ -86,6 +86,9 @@ pub struct GossipCounters {
     pub accepted: u64,
     /// Too large or no announcement; not passed on.
     pub malformed: u64,
+    /// Without the signature of the author it names, or too large to be looked
+    /// at; not passed on.
+    pub dropped: u64,
     /// From somebody who announces too much; not passed on.
     pub flooding: u64,
 }

@@ -27,6 +27,7 @@ mod error;
 mod event;
 mod event_loop;
 mod exchange;
+mod gossip;
 mod handle;
 pub mod identity;
 mod peer_book;

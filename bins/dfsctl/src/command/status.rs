@@ -30,6 +30,7 @@ struct Status {
     announcements_accepted: u64,
     announcements_malformed: u64,
     announcements_flooding: u64,
+    announcements_dropped: u64,
 }
 
 impl From<StatusReply> for Status {
@@ -52,6 +53,7 @@ impl From<StatusReply> for Status {
             announcements_accepted: reply.announcements_accepted,
             announcements_malformed: reply.announcements_malformed,
             announcements_flooding: reply.announcements_flooding,
+            announcements_dropped: reply.announcements_dropped,
         }
     }
 }
@@ -62,6 +64,9 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
     if format.json {
         return Ok(render::json(&status)?);
     }
+    let refused = status.announcements_malformed
+        + status.announcements_flooding
+        + status.announcements_dropped;
     let mut rows = vec![("peer", status.peer_id), ("version", status.version)];
     rows.extend(status.listen.into_iter().map(|addr| ("listen", addr)));
     rows.extend(status.external.into_iter().map(|addr| ("external", addr)));
@@ -74,6 +79,7 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
         ("sending", format!("{}/s", HumanBytes(status.send_rate))),
         ("receiving", format!("{}/s", HumanBytes(status.receive_rate))),
         ("dht", format!("{}, {} nodes known", status.dht_mode, status.dht_peers)),
+        ("heard", format!("{} announcements, {refused} refused", status.announcements_accepted)),
     ]);
     for (name, value) in rows {
         render::line(format!("{name:<10} {value}"))?;

@@ -9,8 +9,8 @@ use libp2p::PeerId;
 use libp2p::gossipsub::{Event, MessageAcceptance, PublishError};
 
 use super::EventLoop;
-use crate::behaviour::public_topic;
 use crate::event::{GossipCounters, NetEvent};
+use crate::gossip::{Dropped, public_topic};
 
 /// Announcements of ours that wait for somebody to listen.
 const MAX_WAITING: usize = 64;
@@ -27,11 +27,16 @@ pub(super) struct Announcements {
     waiting: VecDeque<Announcement>,
     authors: HashMap<PeerId, VecDeque<Instant>>,
     counters: GossipCounters,
+    dropped: Dropped,
 }
 
 impl Announcements {
+    pub(super) fn new(dropped: Dropped) -> Self {
+        Self { dropped, ..Self::default() }
+    }
+
     pub(super) fn counters(&self) -> GossipCounters {
-        self.counters
+        GossipCounters { dropped: self.dropped.count(), ..self.counters }
     }
 
     fn wait(&mut self, announcement: Announcement) {

@@ -31,6 +31,7 @@ use crate::command::{Command, Reply, RequestId};
 use crate::config::NetConfig;
 use crate::error::{FetchError, NetError};
 use crate::event::{NetEvent, NetStatus};
+use crate::gossip::Dropped;
 use crate::handle::NetHandle;
 use crate::peer_book::PeerBook;
 use gossip::Announcements;
@@ -54,7 +55,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// [`NetError::Listen`] if an address cannot be listened on,
 /// [`NetError::Setup`] if the transports cannot be set up.
 pub async fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
-    let mut swarm = build(&config)?;
+    let mut dropped = Dropped::default();
+    let mut swarm = build(&config, &mut dropped)?;
     listen(&mut swarm, &config.listen).await?;
     let (commands, command_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::channel(QUEUE);
@@ -74,7 +76,7 @@ pub async fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEv
         chunk_fetches: HashMap::new(),
         metadata_requests: HashMap::new(),
         inbound: Inbound::default(),
-        announcements: Announcements::default(),
+        announcements: Announcements::new(dropped),
         bans: VecDeque::new(),
         stopped: None,
     };
@@ -82,7 +84,7 @@ pub async fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEv
     Ok((handle, event_queue))
 }
 
-fn build(config: &NetConfig) -> Result<Swarm<NodeBehaviour>, NetError> {
+fn build(config: &NetConfig, dropped: &mut Dropped) -> Result<Swarm<NodeBehaviour>, NetError> {
     let setup = |detail: String| NetError::Setup { detail };
     let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
@@ -90,7 +92,7 @@ fn build(config: &NetConfig) -> Result<Swarm<NodeBehaviour>, NetError> {
         .map_err(|error| setup(error.to_string()))?
         .with_dns()
         .map_err(|error| setup(error.to_string()))?
-        .with_behaviour(|keypair| NodeBehaviour::new(keypair, config))
+        .with_behaviour(|keypair| NodeBehaviour::new(keypair, config, dropped))
         .map_err(|error| setup(error.to_string()))?
         .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
         .build();

@@ -104,6 +104,7 @@ pub(super) fn status(status: &NodeStatus) -> proto::StatusReply {
         announcements_accepted: net.gossip.accepted,
         announcements_malformed: net.gossip.malformed,
         announcements_flooding: net.gossip.flooding,
+        announcements_dropped: net.gossip.dropped,
     }
 }
 
