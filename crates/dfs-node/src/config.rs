@@ -1,6 +1,7 @@
 //! What the owner of a node chooses.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dfs_net::{Keypair, NetConfig};
 use dfs_store::RocksOptions;
@@ -28,14 +29,20 @@ pub struct NodeConfig {
     pub net: NetConfig,
     /// Where it keeps what it has.
     pub store: StoreConfig,
+    /// Longest time between two announcements of what it provides, well below
+    /// the two days that others keep them; up to a sixth less, spread by CID.
+    pub provide_interval: Duration,
 }
+
+/// See [`NodeConfig::provide_interval`].
+const PROVIDE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 impl NodeConfig {
     /// A node with this key whose database is in `db_path`.
     #[must_use]
     pub fn new(keypair: Keypair, db_path: PathBuf) -> Self {
         let store = StoreConfig::Rocks { path: db_path, options: RocksOptions::default() };
-        Self { net: NetConfig::new(keypair), store }
+        Self { net: NetConfig::new(keypair), store, provide_interval: PROVIDE_INTERVAL }
     }
 
     /// A node with a new key that keeps everything in memory, does not look
@@ -45,6 +52,6 @@ impl NodeConfig {
         let mut net = NetConfig::new(Keypair::generate_ed25519());
         net.mdns = false;
         net.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a valid address")];
-        Self { net, store: StoreConfig::Memory }
+        Self { net, store: StoreConfig::Memory, provide_interval: PROVIDE_INTERVAL }
     }
 }

@@ -22,16 +22,15 @@ use crate::clock::now_ms;
 use crate::disk::{Disk, for_each};
 use crate::error::NodeError;
 
-/// Time between two announcements of one CID, well below the two days that
-/// others keep the record.
-const INTERVAL_MS: u64 = 12 * 3600 * 1000;
-/// Part of the interval over which announcements are spread.
-const SPREAD_MS: u64 = INTERVAL_MS / 6;
+/// Part of the interval over which announcements are spread, as a divisor.
+const SPREAD: u64 = 6;
 /// Time to the next announcement if nobody was there to take the last one.
 const RETRY_MS: u64 = 60 * 1000;
 /// Announcements made at the same time: each may wait for dead nodes, and a
 /// user who provides something is not to wait behind all of them.
 const CONCURRENCY: usize = 8;
+/// Longest sleep, because the clock may be set, and the machine may sleep too.
+const MAX_SLEEP: Duration = Duration::from_secs(300);
 /// Pause between two announcements, so that a long list leaves room for
 /// everything else.
 const PACE: Duration = Duration::from_millis(50);
@@ -77,8 +76,12 @@ impl ProvideHandle {
 }
 
 /// Starts the scheduler. It ends when every handle is dropped or the network
-/// ends.
-pub(crate) async fn spawn(disk: Disk, net: NetHandle) -> Result<ProvideHandle, NodeError> {
+/// ends. `interval` is the longest time between two announcements of a CID.
+pub(crate) async fn spawn(
+    disk: Disk,
+    net: NetHandle,
+    interval: Duration,
+) -> Result<ProvideHandle, NodeError> {
     let (commands, queue) = mpsc::channel(64);
     let joined = std::sync::Arc::new(Notify::new());
     let handle = ProvideHandle { commands, joined: std::sync::Arc::clone(&joined) };
@@ -97,7 +100,8 @@ pub(crate) async fn spawn(disk: Disk, net: NetHandle) -> Result<ProvideHandle, N
     .await?;
     due.extend(cids.into_iter().map(|cid| (now, cid)));
     let running = FuturesUnordered::new();
-    tokio::spawn(Scheduler { disk, net, queue, joined, due, running }.run());
+    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    tokio::spawn(Scheduler { disk, net, queue, joined, interval_ms, due, running }.run());
     Ok(handle)
 }
 
@@ -112,6 +116,7 @@ struct Scheduler {
     net: NetHandle,
     queue: mpsc::Receiver<Command>,
     joined: std::sync::Arc<Notify>,
+    interval_ms: u64,
     /// When each CID is due, in ms since the Unix epoch.
     due: BTreeSet<(u64, Cid)>,
     /// Only the network part of announcing runs at the same time as others;
@@ -123,11 +128,11 @@ impl Scheduler {
     async fn run(mut self) {
         let mut earliest = Instant::now();
         loop {
-            let next = self.due.first().filter(|_| self.running.len() < CONCURRENCY).map(|due| {
-                let wait = Duration::from_millis(due.0.saturating_sub(now_ms()));
-                (earliest.max(Instant::now() + wait), due.1)
+            let next = self.due.first().filter(|_| self.running.len() < CONCURRENCY).copied();
+            let wait = next.map_or(MAX_SLEEP, |(due_ms, _)| {
+                Duration::from_millis(due_ms.saturating_sub(now_ms())).min(MAX_SLEEP)
             });
-            let wake = next.map_or_else(|| Instant::now() + PACE, |(at, _)| at);
+            let wake = earliest.max(Instant::now() + wait);
             tokio::select! {
                 command = self.queue.recv() => match command {
                     Some(command) => self.on_command(command).await,
@@ -144,10 +149,11 @@ impl Scheduler {
                     }
                 }
                 () = self.joined.notified() => self.hurry().await,
-                () = sleep_until(wake), if next.is_some() => {
-                    let (_, cid) = next.expect("checked by the branch");
-                    self.announce(cid, None);
-                    earliest = Instant::now() + PACE;
+                () = sleep_until(wake) => {
+                    if let Some((_, cid)) = next.filter(|(due_ms, _)| *due_ms <= now_ms()) {
+                        self.announce(cid, None);
+                        earliest = Instant::now() + PACE;
+                    }
                 }
             }
         }
@@ -217,7 +223,8 @@ impl Scheduler {
             Ok(sent_to) if sent_to > 0 => {
                 record.announced_ms = Some(now);
                 record.sent_to = sent_to;
-                record.due_ms = now + INTERVAL_MS - spread(&cid);
+                record.due_ms =
+                    now.saturating_add(self.interval_ms) - spread(&cid, self.interval_ms);
             }
             Ok(_) => {
                 record.sent_to = 0;
@@ -266,8 +273,8 @@ impl Scheduler {
     }
 }
 
-/// How much earlier than the others this CID is due.
-fn spread(cid: &Cid) -> u64 {
+/// How much earlier than the others this CID is due, in ms.
+fn spread(cid: &Cid, interval_ms: u64) -> u64 {
     let first = cid.as_bytes().first_chunk().expect("a CID has 32 bytes");
-    u64::from_le_bytes(*first) % SPREAD_MS
+    u64::from_le_bytes(*first) % (interval_ms / SPREAD).max(1)
 }

@@ -36,7 +36,7 @@ impl NodeRuntime {
         };
         let disk = Disk::new(store);
         let (net, events) = dfs_net::spawn(config.net).await?;
-        let provide = provide::spawn(disk.clone(), net.clone()).await?;
+        let provide = provide::spawn(disk.clone(), net.clone(), config.provide_interval).await?;
         let announcements = Announcements::new();
         let heard = announcements.clone();
         tokio::spawn(serve::run(disk.clone(), net.clone(), provide.clone(), heard, events));

@@ -1,5 +1,8 @@
 //! Two nodes in one process share content; downloads are shared too.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use dfs_node::{AddOptions, FailureKind, GetOptions, NodeConfig, NodeError, NodeRuntime, Phase};
 
 async fn pair() -> (NodeRuntime, NodeRuntime) {
@@ -46,6 +49,52 @@ async fn two_gets_share_one_download_and_both_files_appear() {
     assert_eq!(error.kind(), FailureKind::Exists);
     b.shutdown().await;
     a.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_provided_is_announced_again_on_schedule() {
+    const INTERVAL_MS: u64 = 600;
+    let other = NodeRuntime::start(NodeConfig::in_memory()).await.expect("a node");
+    let mut config = NodeConfig::in_memory();
+    config.net.bootstrap = other.client().status().await.expect("status").net.dialable();
+    config.provide_interval = Duration::from_millis(INTERVAL_MS);
+    let node = NodeRuntime::start(config).await.expect("a node");
+    while node.client().status().await.expect("status").net.dht_peers == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut cids = Vec::new();
+    for text in ["one", "two", "three"] {
+        let added = node.client().add_bytes(text.into(), AddOptions::default()).await;
+        cids.push(added.expect("added").cid);
+    }
+    for cid in &cids {
+        node.client().provide(*cid).await.expect("provided");
+    }
+    // Each of them three times more, none of them before it was due.
+    let mut seen = HashMap::<_, Vec<(u64, u64)>>::new();
+    while seen.len() < cids.len() || seen.values().any(|times| times.len() < 4) {
+        for (cid, record) in node.client().providing().await.expect("provides") {
+            let times = seen.entry(cid).or_default();
+            let announced = record.announced_ms.expect("there is somebody to tell");
+            if times.last().is_none_or(|last| last.0 != announced) {
+                times.push((announced, record.due_ms));
+            }
+        }
+    }
+    for times in seen.values() {
+        for (announced, due) in times {
+            let ahead = due - announced;
+            assert!((INTERVAL_MS * 5 / 6..=INTERVAL_MS).contains(&ahead), "{times:?}");
+        }
+        for pair in times.windows(2) {
+            assert!(pair[1].0 >= pair[0].1, "announced before it was due: {times:?}");
+        }
+    }
+    // Nothing more comes once it is not wanted.
+    node.client().unprovide(cids[0]).await.expect("withdrawn");
+    assert_eq!(node.client().providing().await.expect("provides").len(), 2);
+    node.shutdown().await;
+    other.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
