@@ -4,4 +4,5 @@
 mod cancel;
 mod hostile;
 mod peer;
+mod raw;
 mod share;
