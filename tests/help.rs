@@ -1,15 +1,11 @@
 //! The help of every command, as users see it: a change of a flag or a word is
 //! a change of a file in `snapshots/`.
-//!
-//! `DFS_UPDATE_SNAPSHOTS=1` writes the files anew.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{binary, fail, succeed};
+use crate::harness::{binary, fail, snapshot, succeed};
 
-const COMMANDS: [&str; 14] = [
+pub(crate) const COMMANDS: [&str; 14] = [
     "add",
     "provide",
     "unprovide",
@@ -26,23 +22,6 @@ const COMMANDS: [&str; 14] = [
     "peers",
 ];
 
-/// Compares a text with the file of this name.
-fn check(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.txt"));
-    let text = format!("{text}\n");
-    if std::env::var_os("DFS_UPDATE_SNAPSHOTS").is_some() {
-        fs::write(&path, &text).expect("write a snapshot");
-        return;
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        text == expected,
-        "{} is out of date; look at the difference and, if it is meant, run the tests with \
-         DFS_UPDATE_SNAPSHOTS=1\n--- now\n{text}",
-        path.display()
-    );
-}
-
 fn help(program: &str, args: &[&str]) -> String {
     // A terminal's width must not matter.
     succeed(Command::new(binary(program)).args(args).arg("--help").env("COLUMNS", "100"))
@@ -50,12 +29,12 @@ fn help(program: &str, args: &[&str]) -> String {
 
 #[test]
 fn both_programs_and_every_command_have_their_help() {
-    check("dfsd", &help("dfsd", &[]));
+    snapshot::check("dfsd", &help("dfsd", &[]));
     let all = help("dfsctl", &[]);
-    check("dfsctl", &all);
+    snapshot::check("dfsctl", &all);
     for command in COMMANDS {
         assert!(all.contains(&format!("\n  {command} ")), "{command} is listed");
-        check(&format!("dfsctl-{command}"), &help("dfsctl", &[command]));
+        snapshot::check(&format!("dfsctl-{command}"), &help("dfsctl", &[command]));
     }
     let listed = all
         .lines()

@@ -9,6 +9,7 @@ mod harness;
 mod help;
 mod lifecycle;
 mod messages;
+mod outputs;
 mod remote;
 mod space;
 mod walk;

@@ -4,6 +4,7 @@ mod binary;
 mod daemon;
 pub(crate) mod namespace;
 pub(crate) mod small_disk;
+pub(crate) mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

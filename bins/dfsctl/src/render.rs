@@ -67,6 +67,11 @@ pub(crate) fn until(ms: u64) -> String {
     format!("in {}", span(left))
 }
 
+/// A number of things, one of which has this name.
+pub(crate) fn count(n: u64, name: &str) -> String {
+    if n == 1 { format!("1 {name}") } else { format!("{n} {name}s") }
+}
+
 /// A number of seconds in its largest unit.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {

@@ -257,13 +257,13 @@ impl NodeClient {
     /// chunks that nothing else needs. Returns their bytes.
     ///
     /// # Errors
-    /// [`NodeError::NotHeld`] if nothing of it is here.
+    /// [`NodeError::NothingOf`] if nothing of it is here.
     pub async fn remove(&self, cid: Cid) -> Result<u64, NodeError> {
         let starting = self.downloads.end(&cid).await;
         let (item, download) =
             self.disk.run(move |store| Ok((store.item(&cid)?, store.download(&cid)?))).await?;
         if item.is_none() && download.is_none() {
-            return Err(NodeError::NotHeld { cid });
+            return Err(NodeError::NothingOf { cid });
         }
         self.provide.withdraw(cid).await?;
         let mut roots: Vec<_> =
@@ -286,7 +286,7 @@ impl NodeClient {
     /// Everything known of one content.
     ///
     /// # Errors
-    /// [`NodeError::NotHeld`] if nothing of it is here.
+    /// [`NodeError::NothingOf`] if nothing of it is here.
     pub async fn inspect(&self, cid: Cid) -> Result<Inspection, NodeError> {
         let (item, provide) =
             self.disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
@@ -299,7 +299,7 @@ impl NodeClient {
             self.downloads.status(cid).await?,
             self.disk.run(move |store| store.download(&cid)).await?,
         );
-        let header = record.and_then(|record| record.header).ok_or(NodeError::NotHeld { cid })?;
+        let header = record.and_then(|record| record.header).ok_or(NodeError::NothingOf { cid })?;
         let (bytes_held, chunks_held) =
             status.map_or((0, 0), |status| (status.bytes_done, status.chunks_done));
         Ok(Inspection { header, item: None, bytes_held, chunks_held, provide })

@@ -24,6 +24,12 @@ pub enum NodeError {
         /// The content.
         cid: Cid,
     },
+    /// Not even a part of the content is here.
+    #[error("there is nothing of {cid} here")]
+    NothingOf {
+        /// The content.
+        cid: Cid,
+    },
     /// A file cannot be read.
     #[error("cannot read {}{}", path.display(), hint(source))]
     Read {
@@ -90,7 +96,7 @@ impl NodeError {
     #[must_use]
     pub fn kind(&self) -> Failure {
         match self {
-            Self::NotHeld { .. } => Failure::NotFound,
+            Self::NotHeld { .. } | Self::NothingOf { .. } => Failure::NotFound,
             Self::Read { source, .. } => of_io(source),
             Self::NotAFile { .. } => Failure::Usage,
             Self::Output(error) => error.kind(),

@@ -18,8 +18,7 @@ pub(super) async fn run(target: &Target, cid: Cid, verify: bool) -> Result<(), F
     let reply = client.provide(request).await?.into_inner();
     let sent = match reply.sent_to {
         0 => "provided; no node is known yet, so it is announced as soon as one is".to_owned(),
-        1 => "provided; announced to 1 node".to_owned(),
-        n => format!("provided; announced to {n} nodes"),
+        n => format!("provided; announced to {}", render::count(n.into(), "node")),
     };
     render::line(sent)?;
     if verify {

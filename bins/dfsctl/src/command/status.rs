@@ -67,19 +67,27 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
     let refused = status.announcements_malformed
         + status.announcements_flooding
         + status.announcements_dropped;
+    let (dht_peers, heard) = (status.dht_peers.into(), status.announcements_accepted);
     let mut rows = vec![("peer", status.peer_id), ("version", status.version)];
     rows.extend(status.listen.into_iter().map(|addr| ("listen", addr)));
     rows.extend(status.external.into_iter().map(|addr| ("external", addr)));
     rows.extend([
         ("uptime", render::span(status.uptime_ms / 1000)),
-        ("store", format!("{} in about {} chunks", HumanBytes(status.store_bytes), status.chunks)),
+        (
+            "store",
+            format!(
+                "{} in about {}",
+                HumanBytes(status.store_bytes),
+                render::count(status.chunks, "chunk")
+            ),
+        ),
         ("items", status.items.to_string()),
         ("downloads", format!("{} running", status.active_downloads)),
         ("peers", format!("{} connected", status.connected_peers)),
         ("sending", format!("{}/s", HumanBytes(status.send_rate))),
         ("receiving", format!("{}/s", HumanBytes(status.receive_rate))),
-        ("dht", format!("{}, {} nodes known", status.dht_mode, status.dht_peers)),
-        ("heard", format!("{} announcements, {refused} refused", status.announcements_accepted)),
+        ("dht", format!("{}, {} known", status.dht_mode, render::count(dht_peers, "node"))),
+        ("heard", format!("{}, {refused} refused", render::count(heard, "announcement"))),
     ]);
     for (name, value) in rows {
         render::line(format!("{name:<10} {value}"))?;
