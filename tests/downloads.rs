@@ -8,9 +8,11 @@ use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
 
 const SIZE: u64 = 500 << 20;
 const KILLS: u64 = 10;
-/// What a kill may cost at most: the flush window (32 MiB), what was gathered
-/// while a flush ran (32 MiB), and what was on its way (64 MiB).
-const WINDOW: u64 = 128 << 20;
+/// Verified bytes that a kill may cost at most: what was written since the last
+/// flush, and what is gathered while one runs.
+const FLUSH_WINDOW: u64 = 64 << 20;
+/// Bytes that are on their way at most, and lost with their connection.
+const IN_FLIGHT: u64 = 32 << 20;
 
 fn json(command: &mut Command) -> serde_json::Value {
     serde_json::from_str(&succeed(command)).expect("JSON")
@@ -41,31 +43,44 @@ fn ten_kills_lose_nothing_and_fetch_little_twice() {
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "--detach", "-o", out.to_str().expect("a path")]));
 
-    let mut durable = 0;
+    let (mut durable, mut fetched) = (0, 0);
     for kill in 1..=KILLS {
         // Spread over the file, and never at a round number.
-        wait_for_bytes(&b, &cid, kill * (SIZE / (KILLS + 1)) + kill * 12_345);
+        let seen = wait_for_bytes(&b, &cid, kill * (SIZE / (KILLS + 1)) + kill * 12_345);
         b = b.kill().start();
-        let status = json(&mut b.ctl(["download-status", &cid, "--json"]));
-        let fetched = status["bytes_fetched"].as_u64().expect("a number");
-        assert!(fetched >= durable, "progress went back from {durable} to {fetched}");
-        durable = fetched;
+        let kept = bytes_fetched(&json(&mut b.ctl(["download-status", &cid, "--json"])));
+        assert!(kept >= durable, "progress went back from {durable} to {kept}");
+        let lost = bytes_fetched(&seen).saturating_sub(kept);
+        assert!(lost <= FLUSH_WINDOW, "a kill cost {lost} verified bytes");
+        fetched += bytes_fetched(&seen).max(kept) - durable;
+        durable = kept;
     }
     let out_text = out.to_str().expect("a path");
     // A second get joins the download, or finds it done and the file there.
     let again = output(&mut b.ctl(["get", &cid, "-o", out_text, "--force"]));
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert_eq!(hash(&out), hash(&file));
+    let last = bytes_fetched(&json(&mut b.ctl(["download-status", &cid, "--json"])));
+    fetched += last - durable;
+    let limit = SIZE + KILLS * FLUSH_WINDOW;
+    assert!(fetched <= limit, "{fetched} bytes fetched, {limit} allowed");
 
+    // The other end counts what never arrived as well.
     let sent: u64 = json(&mut a.ctl(["peers", "--json"]))
         .as_array()
         .expect("an array")
         .iter()
         .map(|peer| peer["bytes_sent"].as_u64().expect("a number"))
         .sum();
-    let limit = SIZE + KILLS * WINDOW;
-    eprintln!("{} MiB sent for {} MiB and {KILLS} kills", sent >> 20, SIZE >> 20);
+    let limit = limit + KILLS * IN_FLIGHT;
+    let [size, fetched, mib_sent] = [SIZE, fetched, sent].map(|bytes| bytes >> 20);
+    eprintln!("{size} MiB and {KILLS} kills: {fetched} MiB fetched, {mib_sent} MiB sent");
     assert!(sent <= limit, "{sent} bytes sent, {limit} allowed");
+}
+
+/// Verified bytes that a download has got from others, over all restarts.
+fn bytes_fetched(status: &serde_json::Value) -> u64 {
+    status["bytes_fetched"].as_u64().expect("a number")
 }
 
 #[test]
@@ -124,6 +139,6 @@ fn stopping_under_load_is_quick_and_goes_on_later() {
     let status = wait_for_bytes(&b, &cid, u64::MAX);
     assert_eq!(status["state"], "done");
     assert_eq!(hash(&out), hash(&file));
-    let fetched = status["bytes_fetched"].as_u64().expect("a number");
-    assert!(fetched <= (300 << 20) + WINDOW, "{fetched}");
+    let fetched = bytes_fetched(&status);
+    assert!(fetched <= (300 << 20) + FLUSH_WINDOW, "{fetched}");
 }

@@ -27,7 +27,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(600), max_inflight: 64 << 20 }
+        Self { timeout: Duration::from_secs(600), max_inflight: 32 << 20 }
     }
 }
 

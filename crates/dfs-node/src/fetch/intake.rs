@@ -16,13 +16,15 @@ use dfs_store::{Batch, DownloadRecord, Row, Store, StoreError};
 const PORTION: u64 = 8 << 20;
 /// Longest time that a chunk stays in memory only.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Unflushed bytes at which a flush is due. What comes while it runs is not
-/// durable either, so a crash costs up to about twice this.
-const FLUSH_WINDOW: u64 = 32 << 20;
-
+/// Unflushed bytes at which a flush is due. Each makes a file of its own, so it
+/// is not smaller.
+const FLUSH_AT: u64 = 24 << 20;
 /// Pending bytes at which no more are taken: when the disk is slower than the
 /// network, the network waits.
-const MAX_PENDING: u64 = 32 << 20;
+///
+/// A crash costs 64 MiB at most: just less than [`FLUSH_AT`], a write of this and
+/// a chunk that makes a flush due, and as much again that is gathered meanwhile.
+const MAX_PENDING: u64 = 16 << 20;
 
 /// Chunks between the network and the store.
 #[derive(Debug, Default)]
@@ -74,7 +76,7 @@ impl Intake {
         }
         if self.pending_bytes >= PORTION {
             self.unflushed += self.pending_bytes;
-            let flush = self.unflushed >= FLUSH_WINDOW;
+            let flush = self.unflushed >= FLUSH_AT;
             if flush {
                 self.unflushed = 0;
             }
@@ -211,7 +213,7 @@ mod tests {
                 intake.written(None, start);
             }
         }
-        assert_eq!((writes, flushes), (25, 6));
+        assert_eq!((writes, flushes), (25, 8));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl RocksOptions {
 fn chunk_options(cache: &Cache) -> Options {
     let mut options = row_options(cache);
     options.set_write_buffer_size(CHUNK_WRITE_BUFFER);
-    options.set_max_write_buffer_number(3);
+    options.set_max_write_buffer_number(2);
     options.set_compression_type(DBCompressionType::None);
     // Each byte is written once into a blob file, and compaction moves keys
     // only. Without this, every chunk is written about 2.8 times.
