@@ -108,6 +108,7 @@ fn create(path: &Path) -> io::Result<Keypair> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_identity_is_stable_and_private() {
@@ -136,5 +137,23 @@ mod tests {
         let error = load_or_create(&path).expect_err("damaged");
         assert!(matches!(error, IdentityError::Invalid { .. }));
         assert_eq!(fs::read(&path).expect("read"), b"not a key");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_changed_key_is_refused_or_is_a_key(at: prop::sample::Index, bit in 0_u32..8) {
+            let keypair = Keypair::generate_ed25519();
+            let mut bytes = keypair.to_protobuf_encoding().expect("a key of ours");
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(other) = decode(&bytes) {
+                prop_assert!(other.to_protobuf_encoding().is_ok());
+            }
+        }
     }
 }
