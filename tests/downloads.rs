@@ -113,6 +113,32 @@ fn a_download_outlives_its_client_and_can_be_cancelled() {
     assert!(!fs::exists(out).expect("a look"), "no file under the final name");
 }
 
+#[test]
+fn two_gets_of_one_content_share_a_download_and_both_files_appear() {
+    const SIZE: u64 = 200 << 20;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 3, SIZE);
+    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
+    succeed(&mut a.ctl(["provide", &cid]));
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let outs = ["one", "two", "three/deep"].map(|name| directory.path().join(name));
+    let gets = outs.each_ref().map(|out| {
+        let mut get = b.ctl(["get", &cid, "-o", out.to_str().expect("a path")]);
+        get.spawn().expect("it starts")
+    });
+    for mut get in gets {
+        assert!(get.wait().expect("it ends").success());
+    }
+    for out in &outs {
+        assert_eq!(hash(out), hash(&file));
+    }
+    let peers = json(&mut a.ctl(["peers", "--json"]));
+    let sent = peers[0]["bytes_sent"].as_u64().expect("a number");
+    assert!(sent < SIZE + (1 << 20), "{sent} bytes sent for three files of {SIZE}");
+    assert_eq!(json(&mut b.ctl(["downloads", "--json"])).as_array().map(Vec::len), Some(1));
+}
+
 /// The state of a download, once there is one.
 fn download_status(node: &Daemon, cid: &str) -> Option<serde_json::Value> {
     let looked = output(&mut node.ctl(["download-status", cid, "--json"]));
