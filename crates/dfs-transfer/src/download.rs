@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use dfs_core::{Cid, Header, Kind, Manifest, Page, PageProof, Subtree};
+use dfs_core::{Cid, Header, Kind, Leaf, Manifest, Page, PageProof, Subtree};
 
 use crate::discovery::Discovery;
 use crate::event::{Action, Event, Failure, Fault, Peer};
+use crate::inflight::InFlight;
 use crate::peer::Peers;
 use crate::status::{Status, Wait};
 use crate::window::{Gain, Window};
@@ -39,7 +40,9 @@ pub struct Download<P> {
     discovery: Discovery,
     peers: Peers<P>,
     header: Option<Header>,
-    header_requests: usize,
+    headers: InFlight<P, P>,
+    pages: InFlight<u64, P>,
+    chunks: InFlight<(u64, Leaf), P>,
     /// Present from the moment the header is.
     window: Option<Window>,
     inflight: u64,
@@ -61,7 +64,9 @@ impl<P: Peer> Download<P> {
             discovery: Discovery::new(now),
             peers: Peers::new(),
             header: None,
-            header_requests: 0,
+            headers: InFlight::new(),
+            pages: InFlight::new(),
+            chunks: InFlight::new(),
             window: None,
             inflight: 0,
             progress: Gain::default(),
@@ -104,7 +109,13 @@ impl<P: Peer> Download<P> {
             return None;
         }
         let give_up = self.last_answer + self.config.timeout;
-        let others = [self.discovery.next(), self.peers.next_ready(now)];
+        let others = [
+            self.discovery.next(),
+            self.peers.next_ready(now),
+            self.headers.next_slow(now),
+            self.pages.next_slow(now),
+            self.chunks.next_slow(now),
+        ];
         others.into_iter().flatten().chain([give_up]).min()
     }
 
@@ -159,6 +170,13 @@ impl<P: Peer> Download<P> {
         self.progress.chunks
     }
 
+    /// Whether a chunk is still missing. One that somebody else was asked for
+    /// too may come twice.
+    #[must_use]
+    pub fn is_missing(&self, leaf: &Leaf) -> bool {
+        self.window.as_ref().is_some_and(|window| window.is_missing(leaf))
+    }
+
     /// Providers known, liars left out.
     #[must_use]
     pub fn providers(&self) -> usize {
@@ -171,14 +189,16 @@ impl<P: Peer> Download<P> {
             Event::Provider(peer) => self.peers.add(peer),
             Event::DiscoveryEnded => self.discovery.ended(self.peers.useful(), now),
             Event::Header { peer, result } => {
-                self.header_requests = self.header_requests.saturating_sub(1);
+                self.headers.got(peer);
                 let result = result.and_then(|header| self.accept_header(header));
                 self.answered(peer, result, now, actions);
             }
             Event::Page { peer, index, result } => {
                 let result =
                     result.and_then(|(page, proof)| self.accept_page(index, page, &proof, actions));
-                if result.is_err()
+                if result.is_ok() {
+                    self.pages.got(index);
+                } else if self.pages.failed(index, peer)
                     && let Some(window) = &mut self.window
                 {
                     window.page_lost(index);
@@ -195,8 +215,15 @@ impl<P: Peer> Download<P> {
                 self.inflight = self.inflight.saturating_sub(leaf.len.into());
                 if let Some(window) = &mut self.window {
                     match result {
-                        Ok(()) => self.progress += window.chunk_stored(leaf),
-                        Err(_) => window.return_chunk(page, leaf),
+                        Ok(()) => {
+                            self.chunks.got((page, leaf));
+                            self.progress += window.chunk_stored(leaf);
+                        }
+                        Err(_) if self.chunks.failed((page, leaf), peer) => {
+                            window.return_chunk(page, leaf);
+                        }
+                        // Somebody else is still at it.
+                        Err(_) => {}
                     }
                 }
                 self.answered(peer, result, now, actions);
@@ -308,10 +335,10 @@ impl<P: Peer> Download<P> {
         if self.header.is_some() {
             return;
         }
-        let room = HEADER_REQUESTS.saturating_sub(self.header_requests);
+        let room = HEADER_REQUESTS.saturating_sub(self.headers.fresh(now));
         for peer in self.peers.idle(now).into_iter().take(room) {
             self.peers.asked(peer);
-            self.header_requests += 1;
+            self.headers.asked(peer, peer, now);
             actions.push(Action::FetchHeader { peer });
         }
     }
@@ -321,22 +348,37 @@ impl<P: Peer> Download<P> {
         while let Some((index, root)) = window.next_page() {
             if let Some(root) = root {
                 actions.push(Action::LoadPage { index, root });
-            } else if let Some(peer) = self.peers.best(now) {
+            } else if let Some(peer) = self.peers.best(now, &[]) {
                 self.peers.asked(peer);
+                self.pages.asked(index, peer, now);
                 actions.push(Action::FetchPage { peer, index });
             } else {
                 break;
             }
             window.page_coming(index);
         }
+        while let Some((index, peer)) =
+            self.pages.ask_again(now, |asked| self.peers.best(now, asked))
+        {
+            self.peers.asked(peer);
+            self.pages.asked(index, peer, now);
+            actions.push(Action::FetchPage { peer, index });
+        }
     }
 
     fn schedule_chunks(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
         let Some(window) = &mut self.window else { return };
-        while window.has_wanted() && self.inflight < self.config.max_inflight {
-            let Some(peer) = self.peers.best(now) else { break };
-            let Some((page, leaf)) = window.take_chunk() else { break };
+        while self.inflight < self.config.max_inflight {
+            let next = if window.has_wanted() {
+                let Some(peer) = self.peers.best(now, &[]) else { break };
+                window.take_chunk().map(|chunk| (chunk, peer))
+            } else {
+                // Nothing else is left to do: what takes long is asked for again.
+                self.chunks.ask_again(now, |asked| self.peers.best(now, asked))
+            };
+            let Some(((page, leaf), peer)) = next else { break };
             self.peers.asked(peer);
+            self.chunks.asked((page, leaf), peer, now);
             self.inflight += u64::from(leaf.len);
             actions.push(Action::FetchChunk { peer, page, leaf });
         }

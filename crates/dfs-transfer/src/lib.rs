@@ -26,6 +26,7 @@
 mod discovery;
 mod download;
 mod event;
+mod inflight;
 mod peer;
 mod status;
 mod window;

@@ -81,11 +81,11 @@ impl<P: Peer> Peers<P> {
         self.records.values().filter(|record| !record.banned && record.failures == 0).count()
     }
 
-    /// The peer with the most credit left.
-    pub(crate) fn best(&self, now: Instant) -> Option<P> {
+    /// The peer with the most credit left, these left out.
+    pub(crate) fn best(&self, now: Instant, but: &[P]) -> Option<P> {
         self.records
             .iter()
-            .filter(|(_, record)| record.is_ready(now))
+            .filter(|(peer, record)| record.is_ready(now) && !but.contains(peer))
             .max_by_key(|(_, record)| record.credit - record.inflight)
             .map(|(&peer, _)| peer)
     }
@@ -168,7 +168,7 @@ mod tests {
             peers.asked(1);
             peers.failed(1, Fault::Unreachable, at);
             let next = peers.next_ready(at).expect("paused");
-            assert!(peers.best(at).is_none());
+            assert!(peers.best(at, &[]).is_none());
             assert!(next - at >= last && next - at <= MAX_PAUSE);
             last = next - at;
             at = next;
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(last, MAX_PAUSE);
         peers.asked(1);
         peers.succeeded(1);
-        assert_eq!(peers.best(at), Some(1));
+        assert_eq!(peers.best(at, &[]), Some(1));
         assert_eq!(peers.useful(), 1);
     }
 
@@ -203,7 +203,7 @@ mod tests {
         peers.asked(1);
         peers.failed(1, Fault::Lied, now);
         peers.add(1);
-        assert_eq!(peers.best(now + Duration::from_secs(3600)), None);
+        assert_eq!(peers.best(now + Duration::from_secs(3600), &[]), None);
         assert_eq!(peers.known(), 0);
     }
 
@@ -213,7 +213,7 @@ mod tests {
         let mut peers = Peers::new();
         peers.add(1);
         let mut asked = 0;
-        while peers.best(now).is_some() {
+        while peers.best(now, &[]).is_some() {
             peers.asked(1);
             asked += 1;
         }

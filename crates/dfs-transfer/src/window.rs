@@ -125,7 +125,7 @@ impl Window {
             }
             let occurrences = open.occurrences.entry(leaf).or_insert(0);
             *occurrences += 1;
-            if *occurrences == 1 && !self.is_missing_elsewhere(&leaf) {
+            if *occurrences == 1 && !self.is_missing(&leaf) {
                 open.wanted.push_back(leaf);
             }
         }
@@ -173,7 +173,8 @@ impl Window {
         gain
     }
 
-    fn is_missing_elsewhere(&self, leaf: &Leaf) -> bool {
+    /// Whether an open page misses this chunk.
+    pub(crate) fn is_missing(&self, leaf: &Leaf) -> bool {
         self.slots
             .values()
             .any(|slot| matches!(slot, Slot::Open(page) if page.occurrences.contains_key(leaf)))

@@ -16,10 +16,14 @@ use proptest::prelude::*;
 /// How a simulated peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
-    Honest { delay_ms: u64 },
+    Honest {
+        delay_ms: u64,
+    },
     Flaky,
     Busy,
     Silent,
+    /// Sends a byte now and then: no request ever fails, and none ends.
+    Trickling,
     Absent,
     LiesAboutHeaders,
     LiesAboutPages,
@@ -75,7 +79,8 @@ struct World<'a> {
     events: HashMap<u64, Event<u32>>,
     serial: u64,
     stored: HashSet<ChunkHash>,
-    inflight: HashSet<ChunkHash>,
+    /// When each chunk was last asked for, and of whom.
+    inflight: HashMap<ChunkHash, (Instant, Vec<u32>)>,
     inflight_bytes: u64,
     full_for: u32,
     outcome: Outcome,
@@ -83,6 +88,10 @@ struct World<'a> {
 
 const MAX_INFLIGHT: u64 = 8 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time that a trickling peer takes for anything.
+const TRICKLE: Duration = Duration::from_secs(3600);
+/// Time before which nothing is asked for twice.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl World<'_> {
     fn later(&mut self, delay: Duration, event: Event<u32>) {
@@ -99,6 +108,7 @@ impl World<'_> {
             Nature::Flaky if self.dice.roll(2) == 0 => (ms(5), Err(Fault::Unreachable)),
             Nature::Busy if self.dice.roll(3) > 0 => (ms(3), Err(Fault::Busy { retry: ms(200) })),
             Nature::Silent => (REQUEST_TIMEOUT, Err(Fault::TimedOut)),
+            Nature::Trickling => (TRICKLE, Ok(())),
             Nature::Absent => (ms(30), Err(Fault::Unreachable)),
             _ => (ms(10), Ok(())),
         }
@@ -144,7 +154,12 @@ impl World<'_> {
     fn fetch_chunk(&mut self, peer: u32, page: u64, leaf: Leaf) {
         self.check_not_banned(peer);
         assert!(!self.stored.contains(&leaf.hash), "asked for a chunk that is stored");
-        assert!(self.inflight.insert(leaf.hash), "asked twice for the same chunk");
+        let (last, asked) =
+            self.inflight.entry(leaf.hash).or_insert_with(|| (self.now - PATIENCE, Vec::new()));
+        assert!(*last + PATIENCE <= self.now, "asked again without need");
+        assert!(!asked.contains(&peer), "asked the same peer again");
+        *last = self.now;
+        asked.push(peer);
         self.inflight_bytes += u64::from(leaf.len);
         assert!(self.inflight_bytes <= MAX_INFLIGHT, "too much in flight");
         let (delay, mut result) = self.answer(peer);
@@ -177,11 +192,15 @@ impl World<'_> {
 
     /// What the owner of the machine does before it passes an event on.
     fn settle(&mut self, event: &Event<u32>) {
-        if let Event::Chunk { leaf, .. } = event {
-            self.inflight.remove(&leaf.hash);
-            self.inflight_bytes -= u64::from(leaf.len);
+        let Event::Chunk { peer, leaf, result, .. } = event else { return };
+        self.inflight_bytes -= u64::from(leaf.len);
+        if let Some((_, asked)) = self.inflight.get_mut(&leaf.hash) {
+            asked.retain(|asked| asked != peer);
+            if asked.is_empty() {
+                self.inflight.remove(&leaf.hash);
+            }
         }
-        if let Event::Chunk { leaf, result: Ok(()), .. } = event {
+        if result.is_ok() {
             self.stored.insert(leaf.hash);
             *self.outcome.fetched.entry(leaf.hash).or_insert(0) += 1;
         }
@@ -209,7 +228,7 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
         events: HashMap::new(),
         serial: 0,
         stored: HashSet::new(),
-        inflight: HashSet::new(),
+        inflight: HashMap::new(),
         inflight_bytes: 0,
         full_for,
         outcome: Outcome {
@@ -286,6 +305,22 @@ fn without_a_useful_peer_it_fails_in_time_and_says_so() {
 }
 
 #[test]
+fn peers_that_trickle_do_not_hold_up_the_others() {
+    let content = content(9000, 9000);
+    let trickling = [Nature::Trickling; 5];
+    let natures = [&trickling[..], &[Nature::Honest { delay_ms: 5 }]].concat();
+    for seed in 1..20 {
+        let outcome = run(&content, &natures, seed, 0);
+        assert!(matches!(outcome.end, Action::Complete { .. }), "{:?}", outcome.end);
+        assert!(outcome.elapsed < Duration::from_secs(90), "{:?}", outcome.elapsed);
+        assert!(outcome.banned.is_empty(), "slow is not wrong");
+    }
+    // Alone they are given up like those that say nothing.
+    let outcome = run(&content, &trickling, 1, 0);
+    assert!(matches!(outcome.end, Action::Fail(Failure::NoProvider { .. })), "{:?}", outcome.end);
+}
+
+#[test]
 fn a_full_store_waits_without_end_with_its_reason_and_goes_on() {
     let content = content(50, 50);
     let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 3);
@@ -339,6 +374,7 @@ fn nature() -> impl Strategy<Value = Nature> {
         Just(Nature::Flaky),
         Just(Nature::Busy),
         Just(Nature::Silent),
+        Just(Nature::Trickling),
         Just(Nature::Absent),
         Just(Nature::LiesAboutHeaders),
         Just(Nature::LiesAboutPages),

@@ -21,7 +21,7 @@ use crate::digest::{ChunkHash, TreeHash};
 const PARENT_CONTEXT: &str = "dfs v1 merkle parent";
 
 /// One chunk as the tree sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Leaf {
     /// BLAKE3 of the chunk, which is also its address.
     pub hash: ChunkHash,

@@ -263,7 +263,9 @@ impl Job {
                 let result = result.map(|bytes| {
                     self.rate.add(bytes.len() as u64, Instant::now());
                     self.record.bytes_fetched += bytes.len() as u64;
-                    self.intake.push(leaf.hash, bytes, Instant::now());
+                    if self.machine.is_missing(&leaf) {
+                        self.intake.push(leaf.hash, bytes, Instant::now());
+                    }
                 });
                 self.feed(Event::Chunk { peer, page, leaf, result })
             }
