@@ -5,7 +5,7 @@
 //! elsewhere, and from standard input, the bytes are sent.
 
 use std::fs::File;
-use std::io::{Read, stdin};
+use std::io::{self, Read, stdin};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -92,23 +92,43 @@ async fn by_bytes(mut client: Client, args: &Add) -> Result<Streaming<AddProgres
     };
     let (parts, receiver) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
-        let mut part = add_part::Part::Start(start);
-        let mut buffer = vec![0; MAX_PART];
+        let send = |part| parts.blocking_send(AddPart { part: Some(part) });
         // The error of a send means that the daemon has ended the call, and it
         // says why there.
-        while parts.blocking_send(AddPart { part: Some(part) }).is_ok() {
-            match reader.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(n) => part = add_part::Part::Data(buffer[..n].to_vec()),
-                Err(error) => {
-                    // A stream that just ended would be taken for whole.
-                    eprintln!("dfsctl: cannot read on: {error}");
-                    std::process::exit(Kind::Other.exit_code().into());
-                }
-            }
+        if let Err(Unsent::Read(error)) = send_all(&mut reader, start, send) {
+            eprintln!("dfsctl: cannot read on: {error}");
+            std::process::exit(Kind::Other.exit_code().into());
         }
     });
     Ok(client.add_stream(ReceiverStream::new(receiver)).await?.into_inner())
+}
+
+/// Why not everything was sent.
+enum Unsent {
+    Read(io::Error),
+    Call,
+}
+
+/// Sends the start, the bytes, and how many there were: a stream that just
+/// ended would be taken for one that was cut short.
+fn send_all<E>(
+    reader: &mut impl Read,
+    start: AddStart,
+    send: impl Fn(add_part::Part) -> Result<(), E>,
+) -> Result<(), Unsent> {
+    let send = |part| send(part).map_err(|_| Unsent::Call);
+    send(add_part::Part::Start(start))?;
+    let mut buffer = vec![0; MAX_PART];
+    let mut sent = 0;
+    loop {
+        match reader.read(&mut buffer).map_err(Unsent::Read)? {
+            0 => return send(add_part::Part::End(sent)),
+            n => {
+                sent += n as u64;
+                send(add_part::Part::Data(buffer[..n].to_vec()))?;
+            }
+        }
+    }
 }
 
 async fn follow(mut stream: Streaming<AddProgress>) -> Result<String, Failure> {

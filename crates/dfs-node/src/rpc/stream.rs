@@ -89,44 +89,102 @@ fn is_last(status: &DownloadStatus) -> bool {
     status.failure.is_some() || status.phase.is_final()
 }
 
-/// The bytes of a stream as a blocking reader.
+/// The bytes of a stream as a blocking reader. A stream that does not say that
+/// it is at its end is cut short: a client that went away looks like one that
+/// has finished, and so does a runtime that is shutting down.
 pub(super) fn reader(mut parts: Streaming<proto::AddPart>) -> impl Read + Send {
     let (bytes, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
+        let mut received = 0;
         loop {
             let part = match parts.message().await {
-                Ok(None) => return,
-                Ok(Some(proto::AddPart { part: Some(proto::add_part::Part::Data(data)) })) => {
-                    Ok(Bytes::from(data))
-                }
-                Ok(Some(_)) => Err(io::Error::other("a message without bytes")),
+                Ok(Some(message)) => next_part(message, &mut received),
+                Ok(None) => Err(cut_short()),
                 Err(status) => Err(io::Error::other(status.message().to_owned())),
             };
-            let broken = part.is_err();
-            if bytes.send(part).await.is_err() || broken {
+            let last = !matches!(part, Ok(Part::Bytes(_)));
+            if bytes.send(part).await.is_err() || last {
                 return;
             }
         }
     });
-    PartReader { receiver, part: Bytes::new() }
+    PartReader { receiver, part: Bytes::new(), ended: false }
+}
+
+fn next_part(message: proto::AddPart, received: &mut u64) -> io::Result<Part> {
+    match message.part {
+        Some(proto::add_part::Part::Data(data)) => {
+            *received += data.len() as u64;
+            Ok(Part::Bytes(data.into()))
+        }
+        Some(proto::add_part::Part::End(sent)) if sent == *received => Ok(Part::End),
+        Some(proto::add_part::Part::End(sent)) => {
+            Err(io::Error::other(format!("{sent} bytes were sent and {received} arrived")))
+        }
+        _ => Err(io::Error::other("a message without bytes")),
+    }
+}
+
+fn cut_short() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the stream was cut short")
+}
+
+/// What comes on a stream of bytes.
+enum Part {
+    Bytes(Bytes),
+    End,
 }
 
 struct PartReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    receiver: mpsc::Receiver<io::Result<Part>>,
     part: Bytes,
+    ended: bool,
 }
 
 impl Read for PartReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.part.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(part) => self.part = part?,
-                None => return Ok(0),
+        while self.part.is_empty() && !self.ended {
+            match self.receiver.blocking_recv().unwrap_or_else(|| Err(cut_short()))? {
+                Part::Bytes(bytes) => self.part = bytes,
+                Part::End => self.ended = true,
             }
         }
         let len = buf.len().min(self.part.len());
         buf[..len].copy_from_slice(&self.part[..len]);
         self.part.advance(len);
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::add_part::Part as Sent;
+
+    /// What is read of parts that come like this, and then no more.
+    fn read(parts: Vec<Sent>) -> io::Result<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(parts.len() + 1);
+        let mut received = 0;
+        for part in parts {
+            let message = proto::AddPart { part: Some(part) };
+            sender.try_send(next_part(message, &mut received)).expect("there is room");
+        }
+        drop(sender);
+        let mut bytes = Vec::new();
+        let mut reader = PartReader { receiver, part: Bytes::new(), ended: false };
+        reader.read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    #[test]
+    fn only_a_stream_that_names_its_end_is_whole() {
+        let data = |text: &str| Sent::Data(text.into());
+        assert_eq!(
+            read(vec![data("ab"), data(""), data("c"), Sent::End(3)]).expect("whole"),
+            b"abc"
+        );
+        assert_eq!(read(vec![Sent::End(0)]).expect("whole"), b"");
+        for parts in [vec![], vec![data("abc")], vec![data("abc"), Sent::End(4)]] {
+            assert!(read(parts).is_err());
+        }
     }
 }
