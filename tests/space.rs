@@ -71,6 +71,28 @@ fn a_download_waits_for_room_in_the_store_and_goes_on() {
 }
 
 #[test]
+fn a_download_that_waits_for_room_can_be_cancelled_for_good() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(disk) = disk(directory.path(), 300) else { return };
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 1, 400 << 20);
+    let cid = succeed(&mut a.ctl(["add", text(&file)]));
+    succeed(&mut a.ctl(["provide", &cid]));
+    let b = Setup::new(&disk.path().join("b")).bootstrap(&a).start();
+    let out = directory.path().join("out");
+    succeed(&mut b.ctl(["get", &cid, "-o", text(&out), "--detach"]));
+    wait_for_state(&b, &cid, "waiting");
+    succeed(&mut b.ctl(["cancel-download", &cid]));
+    wait_for_state(&b, &cid, "cancelled");
+    let b = b.stop().start();
+    assert_eq!(json(&mut b.ctl(["download-status", &cid, "--json"]))["state"], "cancelled");
+    // What it had got can go, and then there is room.
+    succeed(&mut b.ctl(["rm", &cid, "--yes"]));
+    let small = noise(&directory.path().join("small"), 2, 100 << 20);
+    succeed(&mut b.ctl(["add", text(&small)]));
+}
+
+#[test]
 fn what_does_not_fit_is_not_added_and_takes_no_room() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let Some(disk) = disk(directory.path(), 300) else { return };

@@ -129,6 +129,11 @@ impl Intake {
 }
 
 impl Write {
+    /// The progress alone.
+    pub(super) fn without_chunks(self) -> Self {
+        Self { chunks: Vec::new(), ..self }
+    }
+
     /// Writes the chunks, then in one synced batch the progress with `rows`.
     /// On failure the write is returned for another try; what part of it has
     /// been stored does no harm.

@@ -125,11 +125,15 @@ impl Downloads {
                 let (respond_to, joined) = oneshot::channel();
                 let destination = destination.clone();
                 let command = JobCommand::Join { destination, timeout, respond_to };
-                // A job that has just ended answers nothing; then a new one is
-                // started.
-                if job.commands.send(command).await.is_ok() && joined.await.is_ok() {
+                if job.commands.send(command).await.is_ok()
+                    && let Ok(noted) = joined.await
+                {
+                    noted?;
                     return Ok(job.status);
                 }
+                // It has just ended and answers nothing. Once it is gone, a
+                // new one is started.
+                job.commands.closed().await;
                 self.forget(&cid, &job);
                 continue;
             }
@@ -194,6 +198,7 @@ impl Downloads {
             self.cancel(cid).await;
             // The task drops its receiver at its very end.
             job.commands.closed().await;
+            self.forget(cid, &job);
         }
         starting
     }

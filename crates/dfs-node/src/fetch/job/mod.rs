@@ -2,9 +2,11 @@
 //!
 //! Everything the job waits for is a future in one set or a branch of one
 //! `select`, so cancelling is leaving the loop: requests, searches and pauses
-//! are dropped where they stand. Writing the content out is in [`write_out`].
+//! are dropped where they stand. What goes into the store is in [`saving`], writing
+//! the content out in [`write_out`].
 
 mod over;
+mod saving;
 mod write_out;
 
 use std::ffi::OsString;
@@ -19,19 +21,18 @@ use bytes::Bytes;
 use dfs_control::Failure;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{FetchError, NetHandle, PeerId, Rate};
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Item, Row, StoreError};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, Write};
 use super::status::{DownloadStatus, Phase};
-use crate::clock::now_ms;
 use crate::disk::{Disk, blocking};
-use crate::error::{NodeError, report};
+use crate::error::NodeError;
 use over::Over;
 
 /// Pause before a full disk is tried again.
@@ -44,7 +45,11 @@ const PULSE: Duration = Duration::from_millis(250);
 /// What a running job is told.
 pub(super) enum JobCommand {
     /// The content is also wanted there.
-    Join { destination: Option<Destination>, timeout: Duration, respond_to: oneshot::Sender<()> },
+    Join {
+        destination: Option<Destination>,
+        timeout: Duration,
+        respond_to: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// The user has had enough.
     Cancel { respond_to: oneshot::Sender<()> },
 }
@@ -52,9 +57,27 @@ pub(super) enum JobCommand {
 /// What has ended.
 enum JobEvent {
     Machine(Event<PeerId>),
-    Fetched { peer: PeerId, page: u64, leaf: Leaf, result: Result<Bytes, Fault> },
-    Loaded { index: u64, page: Option<Page> },
-    Examined { index: u64, root: Subtree, present: Vec<bool> },
+    Fetched {
+        peer: PeerId,
+        page: u64,
+        leaf: Leaf,
+        result: Result<Bytes, Fault>,
+    },
+    Loaded {
+        index: u64,
+        page: Option<Page>,
+    },
+    Examined {
+        index: u64,
+        root: Subtree,
+        present: Vec<bool>,
+    },
+    /// There was no room for the page.
+    NoRoom {
+        index: u64,
+        root: Subtree,
+        page: Page,
+    },
     StoreFailed(StoreError),
 }
 
@@ -242,17 +265,14 @@ impl Job {
     }
 
     /// Answers once the record is durable: what was promised survives a kill.
-    fn acknowledge(&self, respond_to: oneshot::Sender<()>) {
+    fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
         let row = Row::Download(self.cid, Box::new(self.record.clone()));
         let (disk, over) = (self.disk.clone(), Arc::clone(&self.over));
         tokio::spawn(async move {
             let commit =
                 disk.run(move |store| over.unless(|| store.commit(Batch::default().with(row))));
-            match commit.await {
-                Ok(()) => drop(respond_to.send(())),
-                // Dropping the sender says that it was not taken.
-                Err(error) => tracing::error!(%error, "a destination was not recorded"),
-            }
+            // The error means that nobody waits for it any more.
+            let _ = respond_to.send(commit.await);
         });
     }
 
@@ -279,28 +299,19 @@ impl Job {
                 if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
                     self.record.page_roots.push((index, root));
                 }
-                self.feed(Event::Examined { index, present })
+                self.feed(Event::Examined { index, present })?;
+                self.store_has_room()
+            }
+            JobEvent::NoRoom { index, root, page } => {
+                let again = self.examine(index, root, page);
+                self.running.push(Box::pin(async move {
+                    tokio::time::sleep(SPACE_PAUSE).await;
+                    again.await
+                }));
+                self.store_is_full()
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
-    }
-
-    /// A write has ended.
-    fn on_written(&mut self, outcome: Option<(Write, StoreError)>) -> Result<(), Stop> {
-        let Some((write, error)) = outcome else {
-            self.intake.written(None, Instant::now());
-            return match self.store_retry.take() {
-                Some(_) => self.feed(Event::StoreFree),
-                None => Ok(()),
-            };
-        };
-        self.intake.written(Some(write), Instant::now());
-        if !matches!(error, StoreError::NoSpace { .. }) {
-            return Err(failed(error));
-        }
-        let retry = Instant::now() + SPACE_PAUSE;
-        self.store_retry = Some(retry);
-        self.feed(Event::StoreFull { retry })
     }
 
     /// Tells the machine what has happened and does what it says.
@@ -383,143 +394,26 @@ impl Job {
         record.page_roots.push((index, root));
         let (disk, cid, over) = (self.disk.clone(), self.cid, Arc::clone(&self.over));
         Box::pin(async move {
-            loop {
-                let (page, record, held) = (page.clone(), record.clone(), held.clone());
-                let over = Arc::clone(&over);
-                let examined = disk.run(move |store| {
-                    if !known {
-                        let owner = cid.into();
-                        let batch = Batch::default()
-                            .with(Row::Page { owner, root, page: page.clone() })
-                            .with(Row::Download(cid, Box::new(record)));
-                        over.unless(|| store.commit(batch))?;
-                    }
-                    let mut present = held;
-                    for (present, leaf) in present.iter_mut().zip(page.leaves()) {
-                        *present = *present || store.has_chunk(&leaf.hash)?;
-                    }
-                    Ok(present)
-                });
-                match examined.await {
-                    Ok(present) => return JobEvent::Examined { index, root, present },
-                    Err(StoreError::NoSpace { .. }) => tokio::time::sleep(SPACE_PAUSE).await,
-                    Err(error) => return JobEvent::StoreFailed(error),
+            let examined = page.clone();
+            let examined = disk.run(move |store| {
+                if !known {
+                    let batch = Batch::default()
+                        .with(Row::Page { owner: cid.into(), root, page: examined.clone() })
+                        .with(Row::Download(cid, Box::new(record)));
+                    over.unless(|| store.commit(batch))?;
                 }
+                let mut present = held;
+                for (present, leaf) in present.iter_mut().zip(examined.leaves()) {
+                    *present = *present || store.has_chunk(&leaf.hash)?;
+                }
+                Ok(present)
+            });
+            match examined.await {
+                Ok(present) => JobEvent::Examined { index, root, present },
+                Err(StoreError::NoSpace { .. }) => JobEvent::NoRoom { index, root, page },
+                Err(error) => JobEvent::StoreFailed(error),
             }
         })
-    }
-
-    /// Starts the next write of verified chunks, if one is due.
-    fn start_write(&mut self) {
-        let now = Instant::now();
-        if self.store_retry.is_some_and(|retry| retry > now) {
-            return;
-        }
-        let mut intake = std::mem::take(&mut self.intake);
-        let write = intake.next_write(now, || self.snapshot());
-        self.intake = intake;
-        if let Some(write) = write {
-            let (disk, cid) = (self.disk.clone(), self.cid);
-            let over = Arc::clone(&self.over);
-            self.writing = Some(Box::pin(async move {
-                let store = Arc::clone(disk.store());
-                let perform = move || {
-                    let mut failed = None;
-                    let result = over.unless(|| {
-                        write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
-                            failed = Some(write);
-                            error
-                        })
-                    });
-                    failed.zip(result.err())
-                };
-                blocking(perform).await
-            }));
-        }
-    }
-
-    /// The record as it is once everything gathered so far is durable.
-    fn snapshot(&self) -> DownloadRecord {
-        let mut record = self.record.clone();
-        if self.machine.chunks_done() > 0 {
-            record.bytes_done = self.machine.bytes_done();
-            record.chunks_done = self.machine.chunks_done();
-        }
-        record.header = self.machine.header().copied().or(record.header);
-        record
-    }
-
-    /// Everything is here: from now on the content is held.
-    async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
-        let name = self.record.destinations.first().and_then(|destination| {
-            let path = path_of(destination);
-            path.file_name().map(|name| name.to_string_lossy().into_owned())
-        });
-        self.record = self.snapshot();
-        let (disk, cid) = (self.disk.clone(), self.cid);
-        // It may have been added here while it was being got.
-        let known = disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
-        let item = known.unwrap_or_else(|| Item {
-            manifest: manifest.clone(),
-            name,
-            added_ms: now_ms(),
-            public: false,
-        });
-        loop {
-            let write = self.intake.take_rest(self.record.clone());
-            let rows = Batch::default().with(Row::Item(Box::new(item.clone())));
-            let store = Arc::clone(disk.store());
-            let written = blocking(move || write.perform(&*store, cid, rows)).await;
-            match written {
-                Ok(()) => {
-                    self.intake.written(None, Instant::now());
-                    return Ok(());
-                }
-                Err((write, error @ StoreError::NoSpace { .. })) => {
-                    self.intake.written(Some(write), Instant::now());
-                    self.wait(report(&error)).await?;
-                }
-                Err((_, error)) => return Err(failed(error)),
-            }
-        }
-    }
-
-    /// Waits for the user to make room, with the reason shown.
-    async fn wait(&mut self, reason: String) -> Result<(), Stop> {
-        self.publish.send_modify(|status| status.set_waiting(reason, SPACE_PAUSE));
-        let end = Instant::now() + SPACE_PAUSE;
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return Err(Stop::Paused),
-                Some(command) = self.commands.recv() => self.on_command(command)?,
-                () = sleep_until(end.into()) => return Ok(()),
-            }
-        }
-    }
-
-    /// Saves chunks in memory and the record, at the end of the job.
-    async fn save_rest(&mut self) -> Result<(), StoreError> {
-        // A write under way holds chunks too; its outcome is waited for, a
-        // little, because shutting down is bounded.
-        if self.writing.is_some()
-            && let Ok(failed) = timeout(SAVE_TIME, written(&mut self.writing)).await
-        {
-            self.intake.written(failed.map(|(write, _)| write), Instant::now());
-        }
-        let record = if self.record.state == DownloadState::Done {
-            self.record.clone()
-        } else {
-            self.snapshot()
-        };
-        let write = self.intake.take_rest(record);
-        let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
-        let over = Arc::clone(&self.over);
-        let last = move || {
-            over.set();
-            write.perform(&*store, cid, Batch::default())
-        };
-        let result = blocking(last).await;
-        result.map_err(|(_, error)| error)
     }
 
     fn publish_progress(&mut self) {
