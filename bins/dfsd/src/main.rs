@@ -3,7 +3,6 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -62,7 +61,7 @@ enum Mode {
     Client,
 }
 
-fn main() -> ExitCode {
+fn main() {
     let args = Args::parse();
     let filter = EnvFilter::try_from_env("DFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -74,24 +73,22 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("dfsd: cannot start threads: {error}");
-            return ExitCode::FAILURE;
+            std::process::exit(1);
         }
     };
-    match runtime.block_on(run(args)) {
-        Ok(ending) => {
-            // A blocking thread cannot be called back, and may have hours to go.
-            runtime.shutdown_timeout(match ending {
-                Ending::Orderly => CLOSE_TIME,
-                Ending::Cut => Duration::ZERO,
-            });
-            ExitCode::SUCCESS
-        }
+    let (code, patience) = match runtime.block_on(run(args)) {
+        Ok(Ending::Orderly) => (0, CLOSE_TIME),
+        Ok(Ending::Cut) => (0, Duration::ZERO),
         Err(error) => {
             eprintln!("dfsd: {}", daemon::report(&error));
-            runtime.shutdown_timeout(CLOSE_TIME);
-            ExitCode::FAILURE
+            (1, CLOSE_TIME)
         }
-    }
+    };
+    // A blocking thread cannot be called back, and may have hours to go.
+    runtime.shutdown_timeout(patience);
+    // And an ordinary end would wait for the threads of RocksDB, which finish what
+    // they are at, or pull the ground from under those that still call it.
+    signal_hook::low_level::exit(code)
 }
 
 async fn run(args: Args) -> Result<Ending, DaemonError> {

@@ -151,18 +151,23 @@ pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
         // Downloads save their progress and end the streams that show them,
         // which lets the control plane end; then the network and the store.
         node.shutdown().await;
-        let _ = timeout(Duration::from_secs(1), server).await;
+        timeout(Duration::from_secs(1), &mut server).await.is_ok()
     };
-    tokio::select! {
-        ended = timeout(GRACE, orderly) => {
-            if ended.is_ok() {
-                return Ok(Ending::Orderly);
+    Ok(tokio::select! {
+        ended = timeout(GRACE, orderly) => match ended {
+            Ok(true) => Ending::Orderly,
+            // A call that does not end by itself; nobody waits for its outcome.
+            Ok(false) => Ending::Cut,
+            Err(_) => {
+                tracing::warn!("stopping took too long; what was acknowledged is safe");
+                Ending::Cut
             }
-            tracing::warn!("stopping took too long; what was acknowledged is safe");
+        },
+        name = signals.recv() => {
+            tracing::warn!(signal = name, "stopping at once");
+            Ending::Cut
         }
-        name = signals.recv() => tracing::warn!(signal = name, "stopping at once"),
-    }
-    Ok(Ending::Cut)
+    })
 }
 
 /// SIGINT and SIGTERM.

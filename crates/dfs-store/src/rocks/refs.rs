@@ -30,6 +30,13 @@ const LEFTOVER: u8 = 3;
 /// a divisor: rewriting the rest has to be worth it.
 const GARBAGE_DIVISOR: u64 = 4;
 
+/// Whether compactions rewrite blob files.
+const BLOB_GC: &str = "enable_blob_garbage_collection";
+/// Part of the blob files, the oldest first, that compactions rewrite.
+const CUTOFF: &str = "blob_garbage_collection_age_cutoff";
+/// Smallest part that is worth a compaction.
+const MIN_PART: f64 = 0.05;
+
 impl RocksStore {
     /// Notes that an owner needs a page, and the page its chunks.
     pub(super) fn refer(&self, batch: &mut WriteBatch, owner: Owner, root: &Subtree, page: &Page) {
@@ -165,14 +172,14 @@ impl RocksStore {
         Ok(self.db.write_opt(batch, &options)?)
     }
 
-    /// Rewrites blob files if enough of them is garbage.
-    ///
-    /// The force threshold of RocksDB looks at the oldest files only, up to the
-    /// age cut-off, so the cut-off is opened for one forced compaction.
+    /// Drops blob files without any live chunk, and rewrites the others if
+    /// enough of them is garbage and there is room for it.
     pub(super) fn reclaim_blobs(&self) -> Result<(), StoreError> {
         let family = self.family(CHUNK);
         // What was deleted a moment ago has to be in a file to be counted.
         self.db.flush_cf(family)?;
+        // Moves keys only: it works on a disk without room, and costs little
+        // where little was removed.
         self.compact(family);
         let property = |name: &str| -> Result<u64, StoreError> {
             Ok(self.db.property_int_value_cf(family, name)?.unwrap_or(0))
@@ -182,10 +189,13 @@ impl RocksStore {
         if garbage == 0 || garbage < total / GARBAGE_DIVISOR {
             return Ok(());
         }
-        const CUTOFF: &str = "blob_garbage_collection_age_cutoff";
-        self.db.set_options_cf(family, &[(CUTOFF, "1.0")])?;
+        let Some(part) = part_that_fits(total - garbage, self.space.available()?) else {
+            return Ok(());
+        };
+        let part = format!("{part:.2}");
+        self.db.set_options_cf(family, &[(BLOB_GC, "true"), (CUTOFF, &part)])?;
         self.compact(family);
-        Ok(self.db.set_options_cf(family, &[(CUTOFF, "0.25")])?)
+        Ok(self.db.set_options_cf(family, &[(BLOB_GC, "false")])?)
     }
 
     /// Merges all keys of a family, so that removed ones are really gone. Keys
@@ -195,6 +205,13 @@ impl RocksStore {
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
     }
+}
+
+/// The part of the live bytes that can be rewritten into what is available.
+fn part_that_fits(live: u64, available: u64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "it is rounded to hundredths")]
+    let part = if available >= live { 1.0 } else { available as f64 / live as f64 };
+    (part >= MIN_PART).then_some(part)
 }
 
 fn chunk_prefix(hash: &ChunkHash) -> Vec<u8> {

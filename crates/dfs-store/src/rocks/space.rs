@@ -42,13 +42,7 @@ impl Space {
             return Ok(());
         }
         let unwritten = unwritten()?;
-        let directory = |source: rustix::io::Errno| StoreError::Directory {
-            path: self.path.clone(),
-            source: source.into(),
-        };
-        let disk = rustix::fs::statvfs(&self.path).map_err(directory)?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let reserve = reserve(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let (free, reserve) = self.look()?;
         if free < reserve.saturating_add(unwritten) {
             let mib = |bytes: u64| bytes >> 20;
             return Err(StoreError::NoSpace {
@@ -62,6 +56,23 @@ impl Space {
         }
         self.since.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Bytes that are free beyond the reserve.
+    pub(super) fn available(&self) -> Result<u64, StoreError> {
+        let (free, reserve) = self.look()?;
+        Ok(free.saturating_sub(reserve))
+    }
+
+    /// Bytes that are free, and how many of them are to stay so.
+    fn look(&self) -> Result<(u64, u64), StoreError> {
+        let directory = |source: rustix::io::Errno| StoreError::Directory {
+            path: self.path.clone(),
+            source: source.into(),
+        };
+        let disk = rustix::fs::statvfs(&self.path).map_err(directory)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok((free, reserve(disk.f_blocks.saturating_mul(disk.f_frsize))))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What holds for the store on disk alone: crashes, locks and versions.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use dfs_core::{Kind, Leaf, ManifestBuilder, Profile, Subtree};
 use dfs_store::{
     Batch, ChunkStore, MetaStore, Owner, RocksOptions, RocksStore, Row, STORE_VERSION, StoreError,
 };
@@ -79,16 +81,16 @@ fn chunks_are_written_about_once() {
     assert!((64 << 20..66 << 20).contains(&size), "{size} bytes on disk for 64 MiB");
 }
 
-#[test]
-fn removing_gives_the_space_back() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let store = open(directory.path()).expect("open");
+/// Stores a file of so many chunks of a mebibyte, and nothing else in the same
+/// blob file.
+fn store_file(store: &RocksStore, seed: u32, chunks: u32) -> (Owner, Subtree) {
     let mut chunk = vec![0; 1 << 20];
-    let mut builder =
-        dfs_core::ManifestBuilder::new(dfs_core::Kind::File, dfs_core::Profile::Fixed);
-    for n in 0..64_u32 {
-        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut chunk);
-        let leaf = dfs_core::Leaf::of(&chunk);
+    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    for n in 0..chunks {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes()).update(&n.to_le_bytes());
+        hasher.finalize_xof().fill(&mut chunk);
+        let leaf = Leaf::of(&chunk);
         store.put_chunk(&leaf.hash, &chunk).expect("put");
         builder.push(leaf);
     }
@@ -96,11 +98,78 @@ fn removing_gives_the_space_back() {
     let (root, page) = page.expect("the only page");
     let owner = manifest.cid().into();
     store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+    (owner, root)
+}
+
+/// Names of the blob files.
+fn blob_files(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).expect("list");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".blob")).collect()
+}
+
+#[test]
+fn removing_gives_the_space_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let (owner, root) = store_file(&store, 1, 64);
     assert!(store.size_on_disk().expect("size") >= 64 << 20);
     assert_eq!(store.let_go(owner, &[root], Batch::default()).expect("let go"), 64 << 20);
     store.reclaim().expect("reclaim");
     let size = store.size_on_disk().expect("size");
     assert!(size < 1 << 20, "{size} bytes on disk for nothing");
+}
+
+#[test]
+fn removing_little_rewrites_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    for seed in 0..8 {
+        store_file(&store, seed, 4);
+    }
+    let kept = blob_files(directory.path());
+    assert!(kept.len() >= 8, "each file has its own: {kept:?}");
+    let (owner, root) = store_file(&store, 100, 4);
+    store.let_go(owner, &[root], Batch::default()).expect("let go");
+    store.reclaim().expect("reclaim");
+    assert_eq!(blob_files(directory.path()), kept, "only what was removed is gone");
+}
+
+#[test]
+fn removing_much_rewrites_what_is_left_in_the_same_files() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    // Two files in one blob file: chunks are put before either is committed.
+    let mut chunk = vec![0; 1 << 20];
+    let files: Vec<_> = (0..2_u32)
+        .map(|seed| {
+            let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+            for n in 0..8_u32 {
+                blake3::Hasher::new()
+                    .update(&[seed.to_le_bytes(), n.to_le_bytes()].concat())
+                    .finalize_xof()
+                    .fill(&mut chunk);
+                let leaf = Leaf::of(&chunk);
+                store.put_chunk(&leaf.hash, &chunk).expect("put");
+                builder.push(leaf);
+            }
+            let (manifest, page) = builder.finish().expect("a file");
+            (Owner::from(manifest.cid()), page.expect("the only page"))
+        })
+        .collect();
+    for (owner, (root, page)) in files.clone() {
+        store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+    }
+    assert!(store.size_on_disk().expect("size") >= 16 << 20);
+    let (owner, (root, _)) = &files[0];
+    store.let_go(*owner, &[*root], Batch::default()).expect("let go");
+    store.reclaim().expect("reclaim");
+    let size = store.size_on_disk().expect("size");
+    assert!(size < 9 << 20, "{size} bytes on disk for 8 MiB");
+    for leaf in files[1].1.1.leaves() {
+        assert!(store.chunk(&leaf.hash).expect("read").is_some());
+    }
 }
 
 #[test]
