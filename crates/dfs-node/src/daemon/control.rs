@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use super::{DaemonError, incoming};
+use super::DaemonError;
+use super::incoming::{self, Caller};
 use crate::client::NodeClient;
 use crate::rpc::ControlService;
 
@@ -147,6 +148,9 @@ impl Control {
             if let Some(token) = &token {
                 token.check(&request)?;
             }
+            if let Some(caller) = request.extensions().get::<Caller>() {
+                caller.is_allowed();
+            }
             Ok(request)
         };
         let service = InterceptedService::new(ControlService::new(client).into_server(), check);
@@ -168,14 +172,17 @@ impl Control {
             let stopped = stop.cancelled_owned();
             match listener {
                 Listener::Tcp(listener, _) => {
-                    router.serve_with_incoming_shutdown(incoming::tcp(listener), stopped).await
+                    let incoming = incoming::tcp(listener, incoming::places());
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
                 }
                 Listener::Tls(listener, _, certificate) => {
-                    let incoming = incoming::tls(listener, certificate.acceptor());
+                    let incoming =
+                        incoming::tls(listener, certificate.acceptor(), incoming::places());
                     router.serve_with_incoming_shutdown(incoming, stopped).await
                 }
                 Listener::Unix(listener, _file) => {
-                    router.serve_with_incoming_shutdown(incoming::unix(listener), stopped).await
+                    let incoming = incoming::unix(listener, incoming::places());
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
                 }
             }
         }
