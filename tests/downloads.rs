@@ -2,7 +2,10 @@
 //! and refused.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
 
 use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
 
@@ -47,8 +50,11 @@ fn ten_kills_lose_nothing_and_fetch_little_twice() {
     for kill in 1..=KILLS {
         // Spread over the file, and never at a round number.
         let seen = wait_for_bytes(&b, &cid, kill * (SIZE / (KILLS + 1)) + kill * 12_345);
+        // Nothing more is to come before a look at what was kept.
+        a.signal(Signal::STOP);
         b = b.kill().start();
         let kept = bytes_fetched(&json(&mut b.ctl(["download-status", &cid, "--json"])));
+        a.signal(Signal::CONT);
         assert!(kept >= durable, "progress went back from {durable} to {kept}");
         let lost = bytes_fetched(&seen).saturating_sub(kept);
         assert!(lost <= FLUSH_WINDOW, "a kill cost {lost} verified bytes");
@@ -93,7 +99,7 @@ fn a_download_outlives_its_client_and_can_be_cancelled() {
     let mut get = node.ctl(["get", &cid, "-o", out]).stderr(Stdio::piped()).spawn().expect("get");
     while download_status(&node, &cid).is_none() {}
     let pid = rustix::process::Pid::from_child(&get);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    rustix::process::kill_process(pid, Signal::INT).expect("it runs");
     let status = get.wait().expect("it ends");
     assert_eq!(status.code(), Some(130));
     let mut said = String::new();
@@ -111,6 +117,49 @@ fn a_download_outlives_its_client_and_can_be_cancelled() {
     let (code, message) = fail(&mut node.ctl(["download-status", &"cd".repeat(32)]));
     assert_eq!(code, 3, "{message}");
     assert!(!fs::exists(out).expect("a look"), "no file under the final name");
+}
+
+#[test]
+fn content_that_is_added_ends_the_download_that_waits_for_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 4, 3 << 20);
+    let file_text = file.to_str().expect("a path");
+    let cid = succeed(&mut node.ctl(["add", "--only-hash", file_text]));
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+    let one_text = one.to_str().expect("a path");
+    succeed(&mut node.ctl(["get", &cid, "-o", one_text, "--detach"]));
+    succeed(&mut node.ctl(["add", file_text]));
+    succeed(&mut node.ctl(["get", &cid, "-o", two.to_str().expect("a path")]));
+    wait_for_bytes(&node, &cid, u64::MAX);
+    assert_eq!((hash(&one), hash(&two)), (hash(&file), hash(&file)));
+}
+
+#[test]
+fn a_destination_that_fails_is_no_failure_of_the_others() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let file = noise(&directory.path().join("in"), 5, 3 << 20);
+    let file_text = file.to_str().expect("a path");
+    let cid = succeed(&mut a.ctl(["add", "--only-hash", file_text]));
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+    let get = |out: &Path| {
+        let out = out.to_str().expect("a path");
+        b.ctl(["get", &cid, "-o", out]).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    // Both wait for content that nobody has yet, and one loses its place.
+    let (first, mut second) = (get(&one), get(&two));
+    while json(&mut b.ctl(["downloads", "--json"])).as_array().is_none_or(Vec::is_empty) {}
+    fs::write(&one, "somebody else was here").expect("write");
+    succeed(&mut a.ctl(["add", file_text]));
+    succeed(&mut a.ctl(["provide", &cid]));
+    let first = first.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert_eq!(first.status.code(), Some(10), "{said}");
+    assert!(second.wait().expect("it ends").success(), "its own file is there");
+    assert_eq!(hash(&two), hash(&file));
+    assert_eq!(fs::read(&one).expect("read"), b"somebody else was here");
 }
 
 #[test]

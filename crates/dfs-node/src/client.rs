@@ -123,8 +123,10 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`] if the store fails.
     pub async fn add_bytes(&self, bytes: Bytes, options: AddOptions) -> Result<Added, NodeError> {
-        let store = Arc::clone(self.disk.store());
-        blocking(move || import::add_reader(&store, &bytes[..], options, |_| true)).await
+        let mut adding = self.start(None, move |store, progress| {
+            import::add_reader(store, &bytes[..], options, progress)
+        });
+        join(&mut adding.result).await
     }
 
     pub(crate) async fn start_add_path(
@@ -162,14 +164,16 @@ impl NodeClient {
     ) -> Adding {
         let bytes = Arc::new(AtomicU64::new(0));
         let go_on = Arc::new(AtomicBool::new(true));
-        let store = Arc::clone(self.disk.store());
+        let (store, downloads) = (Arc::clone(self.disk.store()), self.downloads.clone());
         let (count, flag) = (Arc::clone(&bytes), Arc::clone(&go_on));
         let result = tokio::task::spawn_blocking(move || {
             let progress = Box::new(move |bytes| {
                 count.store(bytes, Ordering::Relaxed);
                 flag.load(Ordering::Relaxed)
             });
-            work(&store, progress)
+            let added = work(&store, progress)?;
+            downloads.added(&added.cid);
+            Ok(added)
         });
         Adding { bytes, size, result, go_on }
     }
@@ -362,9 +366,11 @@ impl NodeClient {
         cid: Cid,
         options: GetOptions,
     ) -> Result<DownloadStatus, NodeError> {
+        let path = options.path.clone();
         let mut status = self.get(cid, options).await?;
         let last = status.wait_for(|status| status.failure.is_some() || status.phase.is_final());
-        let last = last.await.map_err(|_| NodeError::ShuttingDown)?.clone();
+        let last = last.await.map_err(|_| NodeError::ShuttingDown)?;
+        let last = last.for_destination(path.as_deref());
         match last.failure {
             None => Ok(last),
             Some(kind) => {

@@ -146,6 +146,15 @@ impl Downloads {
         }
     }
 
+    /// Content was added here: a download of it need not go on. For blocking
+    /// threads.
+    pub(crate) fn added(&self, cid: &Cid) {
+        if let Some(job) = self.job(cid) {
+            // The error means that it has just ended.
+            let _ = job.commands.blocking_send(JobCommand::Look);
+        }
+    }
+
     /// Ends a running download. Returns whether there was one.
     pub(crate) async fn cancel(&self, cid: &Cid) -> bool {
         let Some(mut job) = self.job(cid) else { return false };

@@ -1,5 +1,6 @@
 //! What a download tells about itself.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dfs_control::Failure;
@@ -65,9 +66,24 @@ pub struct DownloadStatus {
     pub providers: usize,
     /// When the next try is due, while it waits.
     pub next_try: Option<Instant>,
+    /// Destinations that could not be written, although everything is here.
+    pub unwritten: Vec<PathBuf>,
 }
 
 impl DownloadStatus {
+    /// The status as it concerns whoever wants the content there, or only wants
+    /// it held: that another destination could not be written is not their
+    /// failure.
+    #[must_use]
+    pub fn for_destination(&self, path: Option<&Path>) -> Self {
+        let mut status = self.clone();
+        let is_mine = path.is_some_and(|path| self.unwritten.iter().any(|other| other == path));
+        if self.phase == Phase::Failed && !self.unwritten.is_empty() && !is_mine {
+            (status.phase, status.reason, status.failure) = (Phase::Done, None, None);
+        }
+        status
+    }
+
     /// What a stored record tells.
     pub(super) fn of_record(cid: Cid, record: &DownloadRecord) -> Self {
         let (phase, reason, failure) = match &record.state {
@@ -92,6 +108,7 @@ impl DownloadStatus {
             rate: 0,
             providers: 0,
             next_try: None,
+            unwritten: Vec::new(),
         }
     }
 

@@ -127,12 +127,12 @@ impl Control for ControlService {
         let wanted: Option<PathBuf> =
             if request.path.is_empty() { None } else { Some(path(request.path)?) };
         let options = GetOptions {
-            path: wanted,
+            path: wanted.clone(),
             force: request.force,
             timeout: (request.timeout_s > 0).then(|| Duration::from_secs(request.timeout_s)),
         };
         let status = self.client.get(cid, options).await.map_err(to_status)?;
-        Ok(Response::new(Box::pin(stream::download(status))))
+        Ok(Response::new(Box::pin(stream::download(status, wanted))))
     }
 
     async fn get_download(

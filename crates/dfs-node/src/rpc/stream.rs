@@ -2,6 +2,7 @@
 //! most a few messages a second.
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -61,17 +62,19 @@ pub(super) fn adding(
     ReceiverStream::new(receiver)
 }
 
-/// States of a download up to the final one. The download goes on when the
-/// client goes away.
+/// States of a download up to the final one, as they concern this destination.
+/// The download goes on when the client goes away.
 pub(super) fn download(
     mut status: watch::Receiver<DownloadStatus>,
+    destination: Option<PathBuf>,
 ) -> impl Stream<Item = Result<proto::DownloadStatus, Status>> + Send {
     let (replies, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
             let now = status.borrow_and_update().clone();
             let last = is_last(&now);
-            if replies.send(Ok(convert::download(&now))).await.is_err() || last {
+            let shown = convert::download(&now.for_destination(destination.as_deref()));
+            if replies.send(Ok(shown)).await.is_err() || last {
                 return;
             }
             tokio::select! {

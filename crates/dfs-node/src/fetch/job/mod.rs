@@ -21,7 +21,7 @@ use bytes::Bytes;
 use dfs_control::Failure;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{FetchError, NetHandle, PeerId, Rate};
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Item, Row, StoreError};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -50,6 +50,8 @@ pub(super) enum JobCommand {
         timeout: Duration,
         respond_to: oneshot::Sender<Result<(), StoreError>>,
     },
+    /// The content may have come another way: it was added here.
+    Look,
     /// The user has had enough.
     Cancel { respond_to: oneshot::Sender<()> },
 }
@@ -77,7 +79,10 @@ enum JobEvent {
         index: u64,
         root: Subtree,
         page: Page,
+        error: StoreError,
     },
+    /// The content is held, although this job has not got it.
+    Held(Box<Item>),
     StoreFailed(StoreError),
 }
 
@@ -112,6 +117,8 @@ pub(super) struct Job {
     complete: Option<Manifest>,
     /// Set while the store has no room.
     store_retry: Option<Instant>,
+    /// What the store said when it had none.
+    no_room: Option<String>,
     over: Arc<Over>,
 }
 
@@ -151,6 +158,7 @@ impl Job {
             rate: Rate::default(),
             complete: None,
             store_retry: None,
+            no_room: None,
             over: Arc::default(),
         }
     }
@@ -196,11 +204,7 @@ impl Job {
         let cid = self.cid;
         let held = self.disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
         if let Some(item) = held {
-            let header = item.manifest.header();
-            self.record.header = Some(*header);
-            self.record.bytes_done = header.size();
-            self.record.chunks_done = header.chunk_count();
-            return Ok(item.manifest);
+            return Ok(self.note_held(item.manifest));
         }
         self.feed(Event::Wake)?;
         loop {
@@ -208,7 +212,7 @@ impl Job {
             self.publish_progress();
             if let Some(manifest) = self.complete.take_if(|_| !self.intake.is_writing()) {
                 self.hold(&manifest).await?;
-                return Ok(manifest);
+                return Ok(self.note_held(manifest));
             }
             let wake = self.next_wake();
             tokio::select! {
@@ -230,6 +234,15 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Notes that everything is here.
+    fn note_held(&mut self, manifest: Manifest) -> Manifest {
+        let header = manifest.header();
+        self.record.header = Some(*header);
+        self.record.bytes_done = header.size();
+        self.record.chunks_done = header.chunk_count();
+        manifest
     }
 
     fn next_wake(&self) -> Instant {
@@ -255,6 +268,11 @@ impl Job {
                     self.record.destinations.push(destination);
                 }
                 self.acknowledge(respond_to);
+                self.look();
+                Ok(())
+            }
+            JobCommand::Look => {
+                self.look();
                 Ok(())
             }
             JobCommand::Cancel { respond_to } => {
@@ -262,6 +280,18 @@ impl Job {
                 Err(Stop::Cancelled)
             }
         }
+    }
+
+    /// Looks whether the content is held by now.
+    fn look(&mut self) {
+        let (disk, cid) = (self.disk.clone(), self.cid);
+        self.running.push(Box::pin(async move {
+            match disk.run(move |store| store.item(&cid)).await {
+                Ok(Some(item)) => JobEvent::Held(Box::new(item)),
+                Ok(None) => JobEvent::Machine(Event::Wake),
+                Err(error) => JobEvent::StoreFailed(error),
+            }
+        }));
     }
 
     /// Answers once the record is durable: what was promised survives a kill.
@@ -302,13 +332,17 @@ impl Job {
                 self.feed(Event::Examined { index, present })?;
                 self.store_has_room()
             }
-            JobEvent::NoRoom { index, root, page } => {
+            JobEvent::NoRoom { index, root, page, error } => {
                 let again = self.examine(index, root, page);
                 self.running.push(Box::pin(async move {
                     tokio::time::sleep(SPACE_PAUSE).await;
                     again.await
                 }));
-                self.store_is_full()
+                self.store_is_full(&error)
+            }
+            JobEvent::Held(item) => {
+                self.complete = Some(item.manifest);
+                Ok(())
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
@@ -410,7 +444,9 @@ impl Job {
             });
             match examined.await {
                 Ok(present) => JobEvent::Examined { index, root, present },
-                Err(StoreError::NoSpace { .. }) => JobEvent::NoRoom { index, root, page },
+                Err(error @ StoreError::NoSpace { .. }) => {
+                    JobEvent::NoRoom { index, root, page, error }
+                }
                 Err(error) => JobEvent::StoreFailed(error),
             }
         })
@@ -423,13 +459,16 @@ impl Job {
         let record = &self.record;
         self.publish.send_modify(|status| {
             status.set_machine(machine.status(now));
+            if self.store_retry.is_some() {
+                status.reason.clone_from(&self.no_room);
+            }
             status.size = machine.header().map(|header| header.size());
             status.chunks = machine.header().map(|header| header.chunk_count());
             status.bytes_done = machine.bytes_done();
             status.chunks_done = machine.chunks_done();
             status.bytes_fetched = record.bytes_fetched;
             status.providers = machine.providers();
-            status.rate = rate;
+            status.rate = if status.phase == Phase::Waiting { 0 } else { rate };
         });
     }
 }

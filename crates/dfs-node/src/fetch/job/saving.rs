@@ -26,10 +26,15 @@ impl Job {
         if !matches!(error, StoreError::NoSpace { .. }) {
             return Err(failed(error));
         }
-        self.store_is_full()
+        self.store_is_full(&error)
     }
 
-    pub(super) fn store_is_full(&mut self) -> Result<(), Stop> {
+    pub(super) fn store_is_full(&mut self, error: &StoreError) -> Result<(), Stop> {
+        let reason = report(error);
+        if self.store_retry.is_none() {
+            tracing::warn!(cid = %self.cid, %reason, "a download waits for room");
+        }
+        self.no_room = Some(reason);
         let retry = Instant::now() + SPACE_PAUSE;
         self.store_retry = Some(retry);
         self.feed(Event::StoreFull { retry })

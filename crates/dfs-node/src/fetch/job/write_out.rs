@@ -23,6 +23,8 @@ impl Job {
             match self.assemble(manifest, &destination).await {
                 Ok(()) => {}
                 Err(Stop::Failed(cause, kind)) => {
+                    let path = path_of(&destination);
+                    self.publish.send_modify(|status| status.unwritten.push(path));
                     first_failure.get_or_insert(Stop::Failed(cause, kind));
                 }
                 Err(stop) => return Err(stop),
