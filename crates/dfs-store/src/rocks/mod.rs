@@ -41,6 +41,9 @@ const META: &str = Item::FAMILY;
 const PROVIDE: &str = ProvideRecord::FAMILY;
 const DOWNLOAD: &str = DownloadRecord::FAMILY;
 
+/// Chunk bytes in memory that are worth a flush when room is short.
+const MUCH_UNWRITTEN: u64 = 4 << 20;
+
 /// A store in a directory, opened by one process at a time.
 pub struct RocksStore {
     db: DB,
@@ -112,8 +115,18 @@ impl RocksStore {
     /// Whether there is room for a chunk.
     fn check_space(&self, len: usize) -> Result<(), StoreError> {
         let in_memory = "rocksdb.cur-size-all-mem-tables";
-        let property = || self.db.property_int_value_cf(self.family(CHUNK), in_memory);
-        self.space.check(len, || Ok(property()?.unwrap_or(0)))
+        let unwritten = || -> Result<u64, StoreError> {
+            Ok(self.db.property_int_value_cf(self.family(CHUNK), in_memory)?.unwrap_or(0))
+        };
+        match self.space.check(len, unwritten) {
+            // Before it is refused, what is counted twice, in memory and in a file
+            // that is just being written, is written.
+            Err(StoreError::NoSpace { .. }) if unwritten()? > MUCH_UNWRITTEN => {
+                self.db.flush_cf(self.family(CHUNK))?;
+                self.space.check(len, unwritten)
+            }
+            checked => checked,
+        }
     }
 
     fn append(&self, batch: &mut WriteBatch, row: &Row) {
