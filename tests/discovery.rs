@@ -1,7 +1,7 @@
 //! How nodes find each other and what they provide.
 
 use crate::harness::namespace::{ADDRESSES, Cable};
-use crate::harness::{Daemon, Setup, hash, noise, succeed};
+use crate::harness::{Daemon, Setup, hash, noise, skip, succeed};
 
 /// Adds a file on one node and gets it on another.
 fn travels(from: &Daemon, to: &Daemon) {
@@ -39,7 +39,7 @@ fn two_nodes_find_each_other_by_mdns() {
     let cable = match Cable::lay() {
         Ok(cable) => cable,
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(&reason);
             return;
         }
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::harness::namespace::{ADDRESSES, Cable};
-use crate::harness::{Setup, fail, hash, noise, output, succeed};
+use crate::harness::{Setup, fail, hash, noise, output, skip, succeed};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of this test")
@@ -18,7 +18,7 @@ fn a_daemon_is_controlled_over_tls_by_who_knows_certificate_and_token() {
     let cable = match Cable::lay() {
         Ok(cable) => cable,
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(&reason);
             return;
         }
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::small_disk::SmallDisk;
-use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
+use crate::harness::{Daemon, Setup, fail, hash, noise, output, skip, succeed};
 
 fn json(command: &mut Command) -> serde_json::Value {
     serde_json::from_str(&succeed(command)).expect("JSON")
@@ -19,7 +19,7 @@ fn disk(directory: &Path, mib: u32) -> Option<SmallDisk> {
     match SmallDisk::mount(directory.join("disk"), mib) {
         Ok(disk) => Some(disk),
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(&reason);
             None
         }
     }

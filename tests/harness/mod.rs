@@ -12,6 +12,13 @@ use std::process::{Command, Output};
 pub(crate) use binary::binary;
 pub(crate) use daemon::{Daemon, Setup};
 
+/// Leaves a test out that this machine does not allow, and says why. Where every
+/// test has to run, `DFS_TESTS_NO_SKIP` makes that a failure.
+pub(crate) fn skip(reason: &str) {
+    assert!(std::env::var_os("DFS_TESTS_NO_SKIP").is_none(), "this test cannot run: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
 /// Runs a command to its end.
 pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))

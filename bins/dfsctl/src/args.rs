@@ -132,7 +132,7 @@ pub(crate) struct Get {
     pub(crate) force: bool,
     /// Give up after this many seconds without a useful answer from anybody; when this joins a
     /// running download, the longer time counts
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
     /// Start the download and return at once
     #[arg(long)]

@@ -46,8 +46,9 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let kind = Kind::from(status.code());
         // No status of a daemon, but something that failed below it.
-        if status.code() == Code::Unknown {
-            let message = "what listens there does not answer like a dfsd; check --grpc-addr, also http or https";
+        if status.code() == Code::Unknown || std::error::Error::source(&status).is_some() {
+            let message = "the daemon went away, or what listens there is none; look at its log, and \
+                           check --grpc-addr, also http or https. A download goes on when it runs again";
             return Self::new(Kind::Unreachable, message);
         }
         match kind {
@@ -62,7 +63,14 @@ impl From<Status> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self::new(error.kind(), error.to_string())
+        let mut message = error.to_string();
+        // What the system says of a token file is the reason.
+        if let ConnectError::Token(error) = &error
+            && let Some(source) = std::error::Error::source(error)
+        {
+            message.push_str(&format!(": {source}"));
+        }
+        Self::new(error.kind(), message)
     }
 }
 

@@ -19,7 +19,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("dfsctl: {}", failure.message);
+                // Names of files may hold anything.
+                eprintln!("dfsctl: {}", render::escape(&failure.message));
             }
             ExitCode::from(failure.exit_code)
         }

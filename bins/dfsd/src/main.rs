@@ -14,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What is logged if nothing is said. The DHT warns whenever it is alone.
+const DEFAULT_LOG: &str = "info,libp2p_kad=error";
 /// Time to close the database after an orderly end.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
@@ -63,7 +65,7 @@ enum Mode {
 
 fn main() {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_env("DFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("DFS_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

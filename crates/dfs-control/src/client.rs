@@ -34,7 +34,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 #[non_exhaustive]
 pub enum ConnectError {
     /// Nobody answers there.
-    #[error("no daemon answers on {endpoint}; start one with: dfsd")]
+    #[error("no daemon answers on {endpoint}{}", advice(endpoint, source.as_ref()))]
     Unreachable {
         /// Where it was tried.
         endpoint: Endpoint,
@@ -80,6 +80,19 @@ pub enum ConnectError {
     /// There is no token to show.
     #[error(transparent)]
     Token(#[from] TokenError),
+}
+
+/// What to do, or what the system says, which on another machine may be many
+/// things.
+fn advice(endpoint: &Endpoint, source: &(dyn std::error::Error + 'static)) -> String {
+    if endpoint.is_local() && endpoint.unix_path().is_none() {
+        return "; start one with: dfsd".to_owned();
+    }
+    let mut innermost = source;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    format!(": {innermost}")
 }
 
 impl ConnectError {

@@ -74,7 +74,11 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 /// Reads a file of at most this many bytes, unless others can read it too.
 pub(crate) fn read(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
     let file = File::open(path)?;
-    if file.metadata()?.mode() & 0o077 != 0 {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(PrivateFileError::Invalid);
+    }
+    if metadata.mode() & 0o077 != 0 {
         return Err(PrivateFileError::Exposed(path.to_owned()));
     }
     let mut text = String::new();
@@ -83,6 +87,24 @@ pub(crate) fn read(path: &Path, max_len: u64) -> Result<String, PrivateFileError
         return Err(PrivateFileError::Invalid);
     }
     Ok(text)
+}
+
+/// Like [`read`], and the file has to be this user's own: one that somebody
+/// else has put there holds what they know.
+pub(crate) fn read_own(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
+    let text = read(path, max_len)?;
+    if fs::metadata(path)?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(PrivateFileError::Exposed(path.to_owned()));
+    }
+    Ok(text)
+}
+
+/// Holds off everybody else who locks the same file, until it is dropped.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(file)
 }
 
 /// The directory a path names, if it names one.

@@ -31,7 +31,7 @@ pub enum TokenError {
     NoDirectory,
     /// The file is not there.
     #[error(
-        "no control token at {}; is the daemon run by another user? then name its token with --token-file or DFS_TOKEN", path.display()
+        "no control token at {}; if the daemon is another user's or on another machine, give its token with --token-file or DFS_TOKEN", path.display()
     )]
     Absent {
         /// Where it was looked for.

@@ -25,8 +25,8 @@ const MAX_MESSAGE: usize = announcement::MAX_LEN * 4;
 /// Largest frame in bytes. Gossip puts several messages into one, or a list of
 /// what it has heard; a peer whose frame is larger is cut off.
 const MAX_FRAME: usize = 64 << 10;
-/// Time until a bad message is forgiven.
-const FORGIVEN: Duration = Duration::from_secs(3600);
+/// Time until a bad message is forgiven; within an hour it loses little weight.
+const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
 
 /// The topic of announcements.
 pub(crate) fn public_topic() -> IdentTopic {
@@ -64,7 +64,7 @@ fn score() -> PeerScoreParams {
         first_message_deliveries_cap: 10.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        invalid_message_deliveries_weight: -10.0,
+        invalid_message_deliveries_weight: -12.0,
         invalid_message_deliveries_decay: score_parameter_decay(FORGIVEN),
         ..TopicScoreParams::default()
     };

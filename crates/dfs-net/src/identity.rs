@@ -54,6 +54,10 @@ pub fn load_or_create(path: &Path) -> Result<Keypair, IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
     match fs::metadata(path) {
         Ok(metadata) => {
+            if !metadata.is_file() {
+                let detail = "it is no file".to_owned();
+                return Err(IdentityError::Invalid { path: path.to_owned(), detail });
+            }
             let mode = metadata.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
                 return Err(IdentityError::Exposed { path: path.to_owned(), mode });

@@ -24,13 +24,13 @@ const MAX_FILE: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// Others can read the file, or write its directory.
+    /// Others can read the file, or it is somebody else's.
     #[error(
-        "{} is open to others, so the key of the control plane is not kept there; if nobody has copied it, run: chmod go-rwx {}",
+        "{} is open to others or not yours, so it is not taken for the key of the control plane; if nobody has copied it, run: chmod go-rwx {}",
         path.display(), path.display()
     )]
     Exposed {
-        /// The file or its directory.
+        /// The file.
         path: PathBuf,
     },
     /// The file is not a key with its certificate.
@@ -76,7 +76,7 @@ impl Certificate {
     /// certificate, or not accessible.
     pub fn load_or_create(path: &Path) -> Result<Self, CertificateError> {
         let invalid = |detail: String| CertificateError::Invalid { path: path.to_owned(), detail };
-        match private_file::read(path, MAX_FILE) {
+        match private_file::read_own(path, MAX_FILE) {
             Ok(pem) => Self::from_pem(&pem).map_err(invalid),
             Err(PrivateFileError::Absent) => Self::create(path),
             Err(PrivateFileError::Exposed(path)) => Err(CertificateError::Exposed { path }),

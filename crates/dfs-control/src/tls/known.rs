@@ -120,13 +120,17 @@ impl KnownDaemons {
         if self.get(endpoint) == Some(fingerprint) {
             return Ok(());
         }
+        private_file::make_directory(&self.path).map_err(|error| failed(&self.path, error))?;
+        let io = |source| KnownError::Io { path: self.path.clone(), source };
+        // Others may have added to it meanwhile, and are not to be forgotten.
+        let _lock = private_file::lock(&self.path.with_extension("lock")).map_err(io)?;
+        self.entries = Self::load_from(self.path.clone())?.entries;
         self.entries.retain(|entry| entry.0 != authority);
         self.entries.push((authority, fingerprint));
         let line = |(authority, fingerprint): &(String, Fingerprint)| {
             format!("{authority} {fingerprint}\n")
         };
         let text: String = self.entries.iter().map(line).collect();
-        private_file::make_directory(&self.path).map_err(|error| failed(&self.path, error))?;
         private_file::write(&self.path, &text)
             .map_err(|source| KnownError::Io { path: self.path.clone(), source })
     }
@@ -168,6 +172,14 @@ mod tests {
         assert_eq!(known.get(&endpoint("https://nas:50051")), Some(fingerprint("c")));
         assert_eq!(known.get(&endpoint("https://[fe80::1]:1")), Some(fingerprint("b")));
         assert_eq!(known.get(&endpoint("https://nas:50052")), None);
+
+        // Two that do not know of each other.
+        let mut one = KnownDaemons::load_from(path.clone()).expect("read");
+        let mut two = KnownDaemons::load_from(path.clone()).expect("read");
+        one.remember(&endpoint("https://one:1"), fingerprint("d")).expect("remember");
+        two.remember(&endpoint("https://two:1"), fingerprint("e")).expect("remember");
+        let known = KnownDaemons::load_from(path.clone()).expect("read");
+        assert_eq!(known.get(&endpoint("https://one:1")), Some(fingerprint("d")));
 
         std::fs::write(&path, format!("nas:1 {}\nnonsense\n", fingerprint("a"))).expect("write");
         let damaged = KnownDaemons::load_from(path);

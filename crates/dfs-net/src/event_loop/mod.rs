@@ -131,13 +131,13 @@ async fn listen(swarm: &mut Swarm<NodeBehaviour>, addrs: &[Multiaddr]) -> Result
     Ok(())
 }
 
-/// Checks that nobody listens on the port. libp2p shares ports between
+/// Checks that the address is one of this machine and nobody listens on the port. libp2p shares ports between
 /// processes of one user, so two nodes on one port would not notice and take
 /// each other's connections.
 fn probe(addr: &Multiaddr) -> std::io::Result<()> {
     match address::tcp_socket(addr) {
-        Some(socket) if socket.port() != 0 => std::net::TcpListener::bind(socket).map(drop),
-        _ => Ok(()),
+        Some(socket) => std::net::TcpListener::bind(socket).map(drop),
+        None => Ok(()),
     }
 }
 

@@ -181,6 +181,10 @@ pub(super) fn no_download(cid: Cid) -> Status {
     Status::new(Failure::NotFound.code(), format!("there is no such download: {cid}"))
 }
 
+pub(super) fn not_running(cid: Cid) -> Status {
+    Status::new(Failure::NotFound.code(), format!("the download of {cid} is not running"))
+}
+
 pub(super) fn download(status: &DownloadStatus) -> proto::DownloadStatus {
     let state = match status.phase {
         Phase::Discovering => proto::DownloadState::Discovering,

@@ -159,7 +159,10 @@ impl Control for ControlService {
     ) -> Result<Response<proto::CancelDownloadReply>, Status> {
         let cid = cid(&request.into_inner().cid)?;
         if !self.client.cancel(cid).await {
-            return Err(convert::no_download(cid));
+            return Err(match self.client.download_status(cid).await.map_err(to_status)? {
+                Some(_) => convert::not_running(cid),
+                None => convert::no_download(cid),
+            });
         }
         Ok(Response::new(proto::CancelDownloadReply {}))
     }
