@@ -12,6 +12,24 @@ fn text(path: &std::path::Path) -> &str {
     path.to_str().expect("a path of this test")
 }
 
+/// Whether this is how CIDs and hashes are written.
+fn is_hex(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+}
+
+/// What RocksDB has noted of its column families.
+fn column_families(database: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(database).expect("the database");
+    let options = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
+        })
+        .max()
+        .expect("RocksDB keeps its options");
+    std::fs::read_to_string(options).expect("text")
+}
+
 /// The first announcement that a node hears.
 fn first_announcement(node: &Daemon) -> serde_json::Value {
     use std::io::BufRead;
@@ -31,10 +49,22 @@ fn every_row_of_the_command_table() {
     let a = Setup::new(&directory.path().join("a")).start();
     let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
 
+    // Identity: a key of its own, private.
+    assert_ne!(a.peer_id(), b.peer_id());
+    let key = std::fs::metadata(a.directory().join("key")).expect("the key file");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
+
+    // Store: the column families, as the database itself lists them.
+    let families = column_families(&a.directory().join("db"));
+    for family in ["meta", "chunk", "provide", "download"] {
+        assert!(families.contains(&format!("[CFOptions \"{family}\"]")), "{family}: {families}");
+    }
+
     // add, add --public
     let file = noise(&directory.path().join("film.mkv"), 1, 12 << 20);
     let cid = succeed(&mut a.ctl(["add", text(&file), "--public"]));
     assert_eq!(succeed(&mut a.ctl(["add", "--only-hash", text(&file)])), cid);
+    assert!(is_hex(&cid), "{cid}");
     let heard = first_announcement(&b);
     assert_eq!((&heard["cid"], &heard["name"]), (&cid.clone().into(), &"film.mkv".into()));
     assert_eq!(heard["sender"], a.peer_id());
@@ -65,11 +95,14 @@ fn every_row_of_the_command_table() {
         (&row["provided"], &row["public"], &row["complete"]),
         (&true.into(), &true.into(), &true.into())
     );
+    assert_eq!(row["cid"], cid.as_str());
     let inspected = json(&mut a.ctl(["inspect", &cid, "--chunks", "--json"]));
     let leaves = inspected["leaves"].as_array().expect("leaves");
     assert_eq!(leaves.len() as u64, inspected["chunks"].as_u64().expect("a number"));
     let sum: u64 = leaves.iter().map(|leaf| leaf["len"].as_u64().expect("a number")).sum();
     assert_eq!(sum, 12 << 20);
+    assert!(is_hex(inspected["root"].as_str().expect("a Merkle root")));
+    assert!(leaves.iter().all(|leaf| is_hex(leaf["hash"].as_str().expect("a hash"))));
     assert!(succeed(&mut b.ctl(["inspect", &cid])).contains("everything"));
 
     // status, peers
@@ -95,7 +128,9 @@ fn every_row_of_the_command_table() {
     succeed(&mut a.ctl(["unprovide", &cid]));
     assert_eq!(succeed(&mut a.ctl(["providing", "--json"])), "[]");
     succeed(&mut b.ctl(["provide", &cid]));
+    let was = b.peer_id();
     let b = b.stop().start();
+    assert_eq!(b.peer_id(), was, "the same node after a restart");
     let fresh = Setup::new(&directory.path().join("c")).bootstrap(&b).start();
     let out = directory.path().join("out-c");
     succeed(&mut fresh.ctl(["get", &cid, "-o", text(&out)]));
