@@ -53,4 +53,11 @@ fn wrong_usage_ends_with_two_and_says_how_it_is_meant() {
         assert_eq!(code, 2, "{args:?}");
         assert!(message.contains("Usage:"), "{args:?}: {message}");
     }
+    for addr in ["/ip4/127.0.0.1/udp/4001/quic-v1", "/ip4/1.2.3.4", "nonsense"] {
+        for flag in ["--listen-p2p", "--bootstrap"] {
+            let (code, message) = fail(Command::new(binary("dfsd")).args([flag, addr]));
+            assert_eq!(code, 2, "{message}");
+            assert!(message.contains(addr), "{message}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 #[command(name = "dfsd", version)]
 struct Args {
     /// Address to listen on for other nodes; may be repeated
-    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/0.0.0.0/tcp/4001")]
+    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/0.0.0.0/tcp/4001", value_parser = tcp_address)]
     listen_p2p: Vec<Multiaddr>,
     /// Address of the control plane, for dfsctl; or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
@@ -42,7 +42,7 @@ struct Args {
     #[arg(long, value_name = "FILE", default_value = "./data/node_key.ed25519")]
     key_file: PathBuf,
     /// A node to know from the start, as /ip4/…/tcp/…/p2p/…; may be repeated
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = tcp_address)]
     bootstrap: Vec<Multiaddr>,
     /// Do not look for nodes in the local network
     #[arg(long)]
@@ -53,6 +53,16 @@ struct Args {
     /// Write addresses and process id there as JSON once everything is up
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+}
+
+/// An address that TCP can reach; there is no other transport.
+fn tcp_address(text: &str) -> Result<Multiaddr, String> {
+    let addr: Multiaddr = text.parse().map_err(|error| format!("{error}"))?;
+    // As text, because the protocols of an address are libp2p's own affair.
+    if addr.to_string().split('/').any(|part| part == "tcp") {
+        return Ok(addr);
+    }
+    Err("write it as /ip4/ADDRESS/tcp/PORT; there is no transport but TCP".to_owned())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
