@@ -18,6 +18,7 @@ mod refs;
 mod space;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Page, Subtree};
@@ -51,6 +52,8 @@ pub struct RocksStore {
     watermark: Watermark,
     leases: Leases,
     space: Space,
+    /// Held while blob files are rewritten.
+    reclaiming: Mutex<()>,
 }
 
 impl RocksStore {
@@ -66,7 +69,8 @@ impl RocksStore {
         let db = options.open(path).map_err(|error| locked(path, error))?;
         let (watermark, leases) = (Watermark::default(), Leases::default());
         let space = Space::new(path.to_owned());
-        let store = Self { db, path: path.to_owned(), watermark, leases, space };
+        let reclaiming = Mutex::default();
+        let store = Self { db, path: path.to_owned(), watermark, leases, space, reclaiming };
         store.let_go_of_leftovers()?;
         Ok(store)
     }

@@ -33,6 +33,9 @@ const CHUNK_WRITE_BUFFER: usize = 64 << 20;
 /// Write buffer of every other family: rows are small.
 const ROW_WRITE_BUFFER: usize = 4 << 20;
 
+/// Largest blob file, about.
+pub(super) const BLOB_FILE: u64 = 256 << 20;
+
 /// Values from this size on go to blob files; smaller ones are cheaper inline.
 const MIN_BLOB: u64 = 4 << 10;
 
@@ -76,7 +79,7 @@ fn chunk_options(cache: &Cache) -> Options {
     // only. Without this, every chunk is written about 2.8 times.
     options.set_enable_blob_files(true);
     options.set_min_blob_size(MIN_BLOB);
-    options.set_blob_file_size(256 << 20);
+    options.set_blob_file_size(BLOB_FILE);
     options.set_blob_compression_type(DBCompressionType::None);
     // A compaction that collects garbage rewrites every live blob that it meets in
     // the oldest files, whether there is garbage or not; and since keys are few,

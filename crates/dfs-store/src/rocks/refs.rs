@@ -11,11 +11,14 @@
 //! References are counted per page, not per file: a file of a terabyte that is
 //! added twice has 256 new rows here.
 
+use std::sync::PoisonError;
+
 use dfs_core::{ChunkHash, Page, Subtree};
 use rocksdb::{
     BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch, WriteOptions,
 };
 
+use super::options::BLOB_FILE;
 use super::{CHUNK, PAGE, REF, RocksStore};
 use crate::batch::Owner;
 use crate::error::StoreError;
@@ -34,8 +37,8 @@ const GARBAGE_DIVISOR: u64 = 4;
 const BLOB_GC: &str = "enable_blob_garbage_collection";
 /// Part of the blob files, the oldest first, that compactions rewrite.
 const CUTOFF: &str = "blob_garbage_collection_age_cutoff";
-/// Smallest part that is worth a compaction.
-const MIN_PART: f64 = 0.05;
+/// Smallest part that is worth a compaction, in hundredths.
+const MIN_PART: u64 = 5;
 
 impl RocksStore {
     /// Notes that an owner needs a page, and the page its chunks.
@@ -175,6 +178,7 @@ impl RocksStore {
     /// Drops blob files without any live chunk, and rewrites the others if
     /// enough of them is garbage and there is room for it.
     pub(super) fn reclaim_blobs(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
         let family = self.family(CHUNK);
         // What was deleted a moment ago has to be in a file to be counted.
         self.db.flush_cf(family)?;
@@ -189,13 +193,19 @@ impl RocksStore {
         if garbage == 0 || garbage < total / GARBAGE_DIVISOR {
             return Ok(());
         }
-        let Some(part) = part_that_fits(total - garbage, self.space.available()?) else {
+        let files = property("rocksdb.num-blob-files")?;
+        let Some(part) = part_that_fits(total - garbage, files, self.space.available()?) else {
             return Ok(());
         };
-        let part = format!("{part:.2}");
-        self.db.set_options_cf(family, &[(BLOB_GC, "true"), (CUTOFF, &part)])?;
-        self.compact(family);
-        Ok(self.db.set_options_cf(family, &[(BLOB_GC, "false")])?)
+        let part = format!("{}.{:02}", part / 100, part % 100);
+        let switched_on = self.db.set_options_cf(family, &[(BLOB_GC, "true"), (CUTOFF, &part)]);
+        if switched_on.is_ok() {
+            self.compact(family);
+        }
+        // Off again whatever has happened: the option may be on although noting
+        // it has failed.
+        let switched_off = self.db.set_options_cf(family, &[(BLOB_GC, "false")]);
+        Ok(switched_on.and(switched_off)?)
     }
 
     /// Merges all keys of a family, so that removed ones are really gone. Keys
@@ -207,11 +217,14 @@ impl RocksStore {
     }
 }
 
-/// The part of the live bytes that can be rewritten into what is available.
-fn part_that_fits(live: u64, available: u64) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "it is rounded to hundredths")]
-    let part = if available >= live { 1.0 } else { available as f64 / live as f64 };
-    (part >= MIN_PART).then_some(part)
+/// The part of the blob files, in hundredths, that can be rewritten into what is
+/// available. RocksDB counts files, and any of them may be of the full size.
+fn part_that_fits(live: u64, files: u64, available: u64) -> Option<u64> {
+    if available >= live {
+        return Some(100);
+    }
+    let part = (available / BLOB_FILE).saturating_mul(100) / files.max(1);
+    (part >= MIN_PART).then_some(part.min(100))
 }
 
 fn chunk_prefix(hash: &ChunkHash) -> Vec<u8> {
@@ -232,4 +245,18 @@ fn owner_key(root: &Subtree, owner: Owner) -> Vec<u8> {
 
 fn leftover_key(owner: Owner) -> Vec<u8> {
     [&[LEFTOVER], &owner.as_bytes()[..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_rewritten_than_there_is_room_for() {
+        assert_eq!(part_that_fits(100, 7, 100), Some(100));
+        // Ten files of any size, room for two of the largest.
+        assert_eq!(part_that_fits(u64::MAX, 10, 2 * BLOB_FILE), Some(20));
+        assert_eq!(part_that_fits(u64::MAX, 1000, 2 * BLOB_FILE), None);
+        assert_eq!(part_that_fits(u64::MAX, 3, BLOB_FILE - 1), None);
+    }
 }
