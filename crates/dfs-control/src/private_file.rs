@@ -73,12 +73,20 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// Reads a file of at most this many bytes, unless others can read it too.
 pub(crate) fn read(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
+    read_if(path, max_len, |_| true)
+}
+
+fn read_if(
+    path: &Path,
+    max_len: u64,
+    is_right: impl Fn(&fs::Metadata) -> bool,
+) -> Result<String, PrivateFileError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    if metadata.is_dir() {
         return Err(PrivateFileError::Invalid);
     }
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o077 != 0 || !is_right(&metadata) {
         return Err(PrivateFileError::Exposed(path.to_owned()));
     }
     let mut text = String::new();
@@ -92,11 +100,8 @@ pub(crate) fn read(path: &Path, max_len: u64) -> Result<String, PrivateFileError
 /// Like [`read`], and the file has to be this user's own: one that somebody
 /// else has put there holds what they know.
 pub(crate) fn read_own(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
-    let text = read(path, max_len)?;
-    if fs::metadata(path)?.uid() != rustix::process::geteuid().as_raw() {
-        return Err(PrivateFileError::Exposed(path.to_owned()));
-    }
-    Ok(text)
+    let me = rustix::process::geteuid().as_raw();
+    read_if(path, max_len, |metadata| metadata.is_file() && metadata.uid() == me)
 }
 
 /// Holds off everybody else who locks the same file, until it is dropped.

@@ -4,9 +4,10 @@
 //! On the daemon's own machine the daemon writes the file; from a daemon
 //! elsewhere, and to standard output, the bytes are sent and written here.
 
-use std::fs::File;
-use std::io::{self, Write, stdout};
+use std::fs::Permissions;
+use std::io::{Write, stdout};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use dfs_control::proto::{DownloadState, DownloadStatus, GetRequest, ReadRequest};
@@ -147,33 +148,27 @@ async fn write_file(client: &mut Client, args: &Get) -> Result<(), Failure> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(directory).map_err(failed)?;
-    // The name follows from destination and content, as the daemon's own does: a
-    // run cut short leaves one file, and the next run replaces it.
-    let mut name = std::ffi::OsString::from(".");
-    name.push(args.output.file_name().unwrap_or_default());
-    name.push(format!(".{}.dfs-part", &args.cid.to_string()[..16]));
-    let temporary = directory.join(name);
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let mut file = File::create_new(&temporary).map_err(failed)?;
-    // From here on it goes away unless it is put in place.
-    let temporary = tempfile::TempPath::try_from_path(temporary).map_err(failed)?;
+    // A name of its own for each run, because two may write to one destination.
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".dfs-")
+        .suffix(".dfs-part")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .map_err(failed)?;
     tokio::select! {
-        copied = copy(client, args.cid, &mut file) => copied?,
+        copied = copy(client, args.cid, temporary.as_file_mut()) => copied?,
         _ = tokio::signal::ctrl_c() => {
             let message = "interrupted; nothing was written, and the daemon keeps what it has got";
             return Err(Failure::interrupted(message));
         }
     }
-    file.sync_all().map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
     let persisted = if args.force {
         temporary.persist(&args.output)
     } else {
         temporary.persist_noclobber(&args.output)
     };
-    persisted.map_err(|error| failed(error.error))
+    persisted.map(drop).map_err(|error| failed(error.error))
 }
 
 /// Copies the content of a CID that the daemon holds.

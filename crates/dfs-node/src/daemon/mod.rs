@@ -151,7 +151,13 @@ pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
         // Downloads save their progress and end the streams that show them,
         // which lets the control plane end; then the network and the store.
         node.shutdown().await;
-        timeout(Duration::from_secs(1), &mut server).await.is_ok()
+        let ended = timeout(Duration::from_secs(1), &mut server).await.is_ok();
+        if !ended {
+            // With its task go its socket and its token file.
+            server.abort();
+            let _ = server.await;
+        }
+        ended
     };
     Ok(tokio::select! {
         ended = timeout(GRACE, orderly) => match ended {

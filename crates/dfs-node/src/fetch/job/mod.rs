@@ -117,6 +117,8 @@ pub(super) struct Job {
     complete: Option<Manifest>,
     /// Set while the store has no room.
     store_retry: Option<Instant>,
+    /// Whether that is so for a page.
+    page_waits: bool,
     /// What the store said when it had none.
     no_room: Option<String>,
     over: Arc<Over>,
@@ -158,6 +160,7 @@ impl Job {
             rate: Rate::default(),
             complete: None,
             store_retry: None,
+            page_waits: false,
             no_room: None,
             over: Arc::default(),
         }
@@ -330,7 +333,8 @@ impl Job {
                     self.record.page_roots.push((index, root));
                 }
                 self.feed(Event::Examined { index, present })?;
-                self.store_has_room()
+                // It tells of room only if a page was waiting for it.
+                if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
             }
             JobEvent::NoRoom { index, root, page, error } => {
                 let again = self.examine(index, root, page);
@@ -338,6 +342,7 @@ impl Job {
                     tokio::time::sleep(SPACE_PAUSE).await;
                     again.await
                 }));
+                self.page_waits = true;
                 self.store_is_full(&error)
             }
             JobEvent::Held(item) => {
