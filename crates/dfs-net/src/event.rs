@@ -77,8 +77,7 @@ impl NetStatus {
     }
 }
 
-/// What has become of announcements of others since the start. Those with a
-/// wrong signature do not even get here.
+/// What has become of announcements of others since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GossipCounters {

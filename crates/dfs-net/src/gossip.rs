@@ -54,9 +54,10 @@ pub(crate) fn behaviour(
     Ok(gossip)
 }
 
-/// Three bad messages within the hour, or four after good ones, are enough to be ignored. Announcements
-/// are rare, so nobody is blamed for silence, and little credit is given for
-/// the past. Many nodes behind one address are as welcome as one.
+/// Three bad messages within the hour, or four after good ones, are enough to be
+/// ignored. Announcements are rare, so nobody is blamed for silence, and little
+/// credit is given for the past. Many nodes behind one address are as welcome as
+/// one.
 fn score() -> PeerScoreParams {
     let topic = TopicScoreParams {
         topic_weight: 1.0,

@@ -149,7 +149,7 @@ impl Control {
                 token.check(&request)?;
             }
             if let Some(caller) = request.extensions().get::<Caller>() {
-                caller.is_allowed();
+                caller.allow();
             }
             Ok(request)
         };

@@ -58,7 +58,7 @@ pub(super) fn unix(
         let place = take_place(&places).await;
         let (stream, _) = patiently(|| listener.accept()).await;
         let caller = Caller::default();
-        caller.is_allowed();
+        caller.allow();
         Some((Ok(Connection::new(stream, place, caller)), (listener, places)))
     })
 }
@@ -143,7 +143,7 @@ pub(super) struct Caller {
 
 impl Caller {
     /// A call of this caller was allowed.
-    pub(super) fn is_allowed(&self) {
+    pub(super) fn allow(&self) {
         self.allowed.store(true, Ordering::Relaxed);
     }
 }
@@ -177,8 +177,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let is_known = self.caller.allowed.load(Ordering::Relaxed);
-        if !is_known && self.end.as_mut().poll(cx).is_ready() {
+        let is_allowed = self.caller.allowed.load(Ordering::Relaxed);
+        if !is_allowed && self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
@@ -236,7 +236,7 @@ mod tests {
             let place = take_place(&places()).await;
             let mut connection = Connection::new(stream, place, caller.clone());
             if allowed {
-                connection.connect_info().is_allowed();
+                connection.connect_info().allow();
             }
             let start = Instant::now();
             let read = timeout(2 * UNKNOWN_TIMEOUT, connection.read_u8()).await;

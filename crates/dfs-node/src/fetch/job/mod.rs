@@ -21,7 +21,7 @@ use bytes::Bytes;
 use dfs_control::Failure;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{FetchError, NetHandle, PeerId, Rate};
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Item, Row, StoreError};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -82,7 +82,7 @@ enum JobEvent {
         error: StoreError,
     },
     /// The content is held, although this job has not got it.
-    Held(Box<Item>),
+    Held(Manifest),
     StoreFailed(StoreError),
 }
 
@@ -290,7 +290,7 @@ impl Job {
         let (disk, cid) = (self.disk.clone(), self.cid);
         self.running.push(Box::pin(async move {
             match disk.run(move |store| store.item(&cid)).await {
-                Ok(Some(item)) => JobEvent::Held(Box::new(item)),
+                Ok(Some(item)) => JobEvent::Held(item.manifest),
                 Ok(None) => JobEvent::Machine(Event::Wake),
                 Err(error) => JobEvent::StoreFailed(error),
             }
@@ -345,8 +345,8 @@ impl Job {
                 self.page_waits = true;
                 self.store_is_full(&error)
             }
-            JobEvent::Held(item) => {
-                self.complete = Some(item.manifest);
+            JobEvent::Held(manifest) => {
+                self.complete = Some(manifest);
                 Ok(())
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
