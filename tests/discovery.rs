@@ -6,8 +6,7 @@ use crate::harness::{Daemon, Setup, hash, noise, skip, succeed};
 /// Adds a file on one node and gets it on another.
 fn travels(from: &Daemon, to: &Daemon) {
     let file = noise(&from.directory().join("in"), 11, 3 << 20);
-    let cid = succeed(&mut from.ctl(["add", file.to_str().expect("a path")]));
-    succeed(&mut from.ctl(["provide", &cid]));
+    let cid = from.provide(&file);
     let out = to.directory().join("out");
     succeed(&mut to.ctl(["get", &cid, "-o", out.to_str().expect("a path")]));
     assert_eq!(hash(&out), hash(&file));

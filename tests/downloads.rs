@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
+use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, succeed};
 
 const SIZE: u64 = 500 << 20;
 const KILLS: u64 = 10;
@@ -16,10 +16,6 @@ const KILLS: u64 = 10;
 const FLUSH_WINDOW: u64 = 64 << 20;
 /// Bytes that are on their way at most, and lost with their connection.
 const IN_FLIGHT: u64 = 32 << 20;
-
-fn json(command: &mut Command) -> serde_json::Value {
-    serde_json::from_str(&succeed(command)).expect("JSON")
-}
 
 /// Waits until at least this many bytes are there, or it is over.
 fn wait_for_bytes(node: &Daemon, cid: &str, bytes: u64) -> serde_json::Value {
@@ -40,8 +36,7 @@ fn ten_kills_lose_nothing_and_fetch_little_twice() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 1, SIZE);
-    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let mut b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "--detach", "-o", out.to_str().expect("a path")]));
@@ -168,8 +163,7 @@ fn two_gets_of_one_content_share_a_download_and_both_files_appear() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 3, SIZE);
-    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
     let outs = ["one", "two", "three/deep"].map(|name| directory.path().join(name));
     let gets = outs.each_ref().map(|out| {
@@ -199,8 +193,7 @@ fn stopping_under_load_is_quick_and_goes_on_later() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 2, 300 << 20);
-    let cid = succeed(&mut a.ctl(["add", file.to_str().expect("a path")]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
     let out = directory.path().join("out");
     let out_text = out.to_str().expect("a path");

@@ -3,15 +3,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Stdio;
 
 use crate::harness::namespace::{ADDRESSES, Cable};
-use crate::harness::{Setup, fail, hash, noise, output, skip, succeed};
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path of this test")
-}
+use crate::harness::{Setup, fail, hash, noise, output, skip, succeed, text};
 
 #[test]
 fn a_daemon_is_controlled_over_tls_by_who_knows_certificate_and_token() {

@@ -1,18 +1,9 @@
 //! Disks without room: what waits, what fails, and that nothing is lost.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::small_disk::SmallDisk;
-use crate::harness::{Daemon, Setup, fail, hash, noise, output, skip, succeed};
-
-fn json(command: &mut Command) -> serde_json::Value {
-    serde_json::from_str(&succeed(command)).expect("JSON")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path of this test")
-}
+use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, skip, succeed, text};
 
 /// A small disk in this directory, unless this machine does not let us.
 fn disk(directory: &Path, mib: u32) -> Option<SmallDisk> {
@@ -44,8 +35,7 @@ fn a_download_waits_for_room_in_the_store_and_goes_on() {
     let Some(disk) = disk(directory.path(), 300) else { return };
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 1, SIZE);
-    let cid = succeed(&mut a.ctl(["add", text(&file)]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let b = Setup::new(&disk.path().join("b")).bootstrap(&a).start();
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "-o", text(&out), "--detach"]));
@@ -76,8 +66,7 @@ fn a_download_that_waits_for_room_can_be_cancelled_for_good() {
     let Some(disk) = disk(directory.path(), 300) else { return };
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 1, 400 << 20);
-    let cid = succeed(&mut a.ctl(["add", text(&file)]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let b = Setup::new(&disk.path().join("b")).bootstrap(&a).start();
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "-o", text(&out), "--detach"]));
@@ -167,8 +156,7 @@ fn a_destination_without_room_is_named_and_what_was_got_is_kept() {
     let Some(disk) = disk(directory.path(), 8) else { return };
     let a = Setup::new(&directory.path().join("a")).start();
     let file = noise(&directory.path().join("in"), 1, 30 << 20);
-    let cid = succeed(&mut a.ctl(["add", text(&file)]));
-    succeed(&mut a.ctl(["provide", &cid]));
+    let cid = a.provide(&file);
     let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
     let out = disk.path().join("out");
 

@@ -1,16 +1,6 @@
 //! The command table from top to bottom, on two daemons.
 
-use std::process::Command;
-
-use crate::harness::{Daemon, Setup, fail, hash, noise, output, succeed};
-
-fn json(command: &mut Command) -> serde_json::Value {
-    serde_json::from_str(&succeed(command)).expect("JSON")
-}
-
-fn text(path: &std::path::Path) -> &str {
-    path.to_str().expect("a path of this test")
-}
+use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, succeed, text};
 
 /// Whether this is how CIDs and hashes are written.
 fn is_hex(text: &str) -> bool {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::binary;
+use super::{binary, succeed, text};
 
 /// Time for anything a daemon does by itself; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,6 +164,13 @@ impl Daemon {
         command.args(["--grpc-addr", &self.field("grpc_addr")]).args(args);
         command.env("XDG_RUNTIME_DIR", self.setup.runtime_dir());
         command
+    }
+
+    /// Adds a file and provides it.
+    pub(crate) fn provide(&self, file: &Path) -> String {
+        let cid = succeed(&mut self.ctl(["add", text(file)]));
+        succeed(&mut self.ctl(["provide", &cid]));
+        cid
     }
 
     /// A `dfsctl` that speaks to it from another network namespace, and so does

@@ -33,6 +33,16 @@ pub(crate) fn succeed(command: &mut Command) -> String {
     stdout
 }
 
+/// Standard output of a command that prints JSON.
+pub(crate) fn json(command: &mut Command) -> serde_json::Value {
+    serde_json::from_str(&succeed(command)).expect("JSON")
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of this test")
+}
+
 /// Exit code and standard error of a command that has to fail.
 pub(crate) fn fail(command: &mut Command) -> (i32, String) {
     let output = output(command);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dfs_core::Cid;
-use dfs_net::{GossipCounters, Keypair, Multiaddr, NetConfig, NetEvent, NetHandle, spawn};
+use dfs_net::{GossipCounters, Keypair, Multiaddr, NetEvent, NetHandle};
 use dfs_wire::{Announcement, announcement};
 use futures::StreamExt;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError, ValidationMode};
@@ -12,13 +12,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
 use tokio::sync::mpsc;
 
-async fn node(bootstrap: Vec<Multiaddr>) -> (NetHandle, mpsc::Receiver<NetEvent>) {
-    let mut config = NetConfig::new(Keypair::generate_ed25519());
-    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
-    config.bootstrap = bootstrap;
-    config.mdns = false;
-    spawn(config).await.expect("a network on loopback")
-}
+use crate::node::{address, node};
 
 /// A node of whose events nobody wants to know. The network ends with their
 /// receiver, so they are taken all the same.
@@ -26,11 +20,6 @@ async fn quiet_node(bootstrap: Vec<Multiaddr>) -> NetHandle {
     let (net, mut events) = node(bootstrap).await;
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     net
-}
-
-async fn address(net: &NetHandle) -> Multiaddr {
-    let status = net.status().await.expect("status");
-    status.listen[0].clone().with_p2p(status.peer).expect("an address without a peer")
 }
 
 fn topic() -> IdentTopic {

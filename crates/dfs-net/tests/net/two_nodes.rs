@@ -2,22 +2,11 @@
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Header, Kind, Profile, merkle};
-use dfs_net::{FetchError, Keypair, Multiaddr, NetConfig, NetEvent, NetHandle, spawn};
+use dfs_net::{FetchError, Keypair, NetConfig, NetEvent, NetHandle, spawn};
 use dfs_wire::{chunk, metadata};
 use tokio::sync::mpsc;
 
-async fn node(bootstrap: Vec<Multiaddr>) -> (NetHandle, mpsc::Receiver<NetEvent>) {
-    let mut config = NetConfig::new(Keypair::generate_ed25519());
-    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
-    config.bootstrap = bootstrap;
-    config.mdns = false;
-    spawn(config).await.expect("a network on loopback")
-}
-
-async fn address(net: &NetHandle) -> Multiaddr {
-    let status = net.status().await.expect("status");
-    status.listen[0].clone().with_p2p(status.peer).expect("an address without a peer")
-}
+use crate::node::{address, node};
 
 fn empty_header() -> Header {
     Header::new(Kind::File, Profile::default(), 0, merkle::empty_root()).expect("empty content")
