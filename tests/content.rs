@@ -47,10 +47,21 @@ impl Pair {
 #[test]
 fn small_files_and_those_at_the_edges_of_chunks_arrive() {
     let pair = pair();
-    let mib = 1 << 20;
-    for (seed, (len, chunker)) in
-        (0..).zip([(0, "fastcdc"), (1, "fastcdc"), (mib, "fixed"), (mib + 1, "fixed")])
-    {
+    let kib = 1 << 10;
+    // Smallest, average and largest lengths of chunks, and one byte more.
+    let cases = [
+        (0, "fastcdc"),
+        (1, "fastcdc"),
+        (16 * kib, "fastcdc"),
+        (16 * kib + 1, "fastcdc"),
+        (256 * kib, "fastcdc"),
+        (256 * kib + 1, "fastcdc"),
+        (256 * kib, "fastcdc-1m"),
+        (256 * kib + 1, "fastcdc-1m"),
+        (64 * kib, "fixed"),
+        (64 * kib + 1, "fixed"),
+    ];
+    for (seed, (len, chunker)) in (0..).zip(cases) {
         let file = noise(&pair.path(&format!("in-{len}")), seed, len);
         let text = file.to_str().expect("a path of this test");
         let cid = pair.send(&file, &["--chunker", chunker]);
@@ -58,11 +69,17 @@ fn small_files_and_those_at_the_edges_of_chunks_arrive() {
             succeed(pair.a.ctl(["add", "--only-hash", text]).args(["--chunker", chunker]));
         assert_eq!(only_hash, cid);
     }
-    // A chunk of the smallest content-defined length, and one byte more.
-    for len in [256 << 10, (256 << 10) + 1] {
-        let file = noise(&pair.path(&format!("in-{len}")), len, len);
-        pair.send(&file, &[]);
-    }
+}
+
+#[test]
+fn content_of_several_pages_arrives() {
+    let pair = pair();
+    let file = noise(&pair.path("in"), 5, 200 << 20);
+    let cid = pair.send(&file, &["--chunker", "fixed"]);
+    let inspected = succeed(&mut pair.b.ctl(["inspect", &cid, "--json"]));
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    assert_eq!(inspected["chunks"].as_u64(), Some(3200));
+    assert!(inspected["pages"].as_u64() > Some(1), "{inspected}");
 }
 
 #[test]
@@ -81,7 +98,7 @@ fn a_sparse_gibibyte_arrives_and_its_one_chunk_travels_once() {
     let peers = succeed(&mut pair.b.ctl(["peers", "--json"]));
     let peers: serde_json::Value = serde_json::from_str(&peers).expect("JSON");
     let received = peers[0]["bytes_received"].as_u64().expect("a number");
-    assert!(received < 8 << 20, "{received} bytes for 256 equal chunks");
+    assert!(received < 8 << 20, "{received} bytes for 4096 equal chunks");
 }
 
 #[test]

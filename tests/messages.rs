@@ -115,6 +115,21 @@ fn ports_and_databases_that_are_taken() {
     assert!(message.contains(&pid), "{message}");
 }
 
+#[test]
+fn a_database_of_a_build_from_before_the_first_release() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let database = directory.path().join("old");
+    fs::create_dir(&database).expect("create");
+    fs::write(database.join("FORMAT"), "dfs-store 1\n").expect("write");
+    let mut command = daemon_at(directory.path(), "127.0.0.1:0");
+    command.arg("--db-path").arg(&database);
+    let (code, message) = fail(&mut command);
+    assert_eq!(code, 1);
+    assert!(message.contains("nothing had been released"), "{message}");
+    assert!(message.contains("move or delete it"), "{message}");
+    assert_eq!(fs::read_dir(&database).expect("list").count(), 1, "left untouched");
+}
+
 /// A daemon on a given control address whose database, unless one is added, is
 /// the default one below the directory.
 fn daemon_at(directory: &std::path::Path, grpc_addr: &str) -> Command {

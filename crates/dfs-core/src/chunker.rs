@@ -1,44 +1,66 @@
 //! Cutting a byte stream into chunks.
 //!
 //! The cut points are part of the content format: the masks below and the gear
-//! table of the pinned `fastcdc` crate are written out in `docs/format.md`, and
-//! golden vectors hold both. Memory is two chunks of the largest size, whatever
-//! the length of the stream.
+//! table of the pinned `fastcdc` crate are written out in
+//! `docs/content-format.md`, and golden vectors hold both. Memory is bounded by
+//! the profile, whatever the length of the stream.
 
 use std::io::{self, Read};
 
 use fastcdc::v2020;
 
-use crate::profile::Profile;
+use crate::profile::{Bounds, Kind, Profile};
 
-/// Tested before the average length is reached: 21 bits, one more than the
-/// average asks for ("normalisation level 1" of the FastCDC paper, 2020).
-const MASK_BEFORE_AVERAGE: u64 = 0x0000_d917_6753_7000;
-/// Tested from the average length on: 19 bits.
-const MASK_AFTER_AVERAGE: u64 = 0x0000_d917_0753_7000;
+/// Most bytes that a [`Chunker`] reads ahead beyond one chunk of the largest
+/// size.
+const READ_AHEAD: usize = 1 << 20;
 
-/// Length of the first chunk of `window`.
+/// The two masks of a FastCDC profile: the one tested before the average length
+/// is reached, with one bit more than the average asks for, and the one tested
+/// from there on, with one bit less ("normalisation level 1" of the 2020 paper).
+struct Masks {
+    before_average: u64,
+    after_average: u64,
+}
+
+const FASTCDC: Masks =
+    Masks { before_average: 0x0000_d907_0353_7000, after_average: 0x0000_d90f_0353_0000 };
+const FASTCDC_1M: Masks =
+    Masks { before_average: 0x0000_d917_6753_7000, after_average: 0x0000_d917_0753_7000 };
+const LIST: Masks =
+    Masks { before_average: 0x0000_d90f_0353_0000, after_average: 0x0000_d903_0353_0000 };
+
+/// Length of the first chunk of `window`, a part of a file.
 ///
-/// `window` must hold at least [`Profile::max_len`] bytes, or else everything
-/// up to the end of the stream. Returns 0 only for an empty window.
+/// `window` holds at least `profile.bounds().max` bytes, or else everything up
+/// to the end of the stream. Returns 0 only for an empty window.
 #[must_use]
 pub fn first_cut(profile: Profile, window: &[u8]) -> usize {
     match profile {
-        Profile::Fixed => window.len().min(profile.max_len() as usize),
-        Profile::FastCdc => {
-            v2020::cut(
-                window,
-                profile.min_len() as usize,
-                profile.avg_len() as usize,
-                profile.max_len() as usize,
-                MASK_BEFORE_AVERAGE,
-                MASK_AFTER_AVERAGE,
-                MASK_BEFORE_AVERAGE << 1,
-                MASK_AFTER_AVERAGE << 1,
-            )
-            .1
-        }
+        Profile::FastCdc => search(&FASTCDC, profile.bounds(), window),
+        Profile::FastCdc1M => search(&FASTCDC_1M, profile.bounds(), window),
+        Profile::Fixed => window.len().min(profile.bounds().max as usize),
     }
+}
+
+/// Where the first chunk of a section of a directory list would end if it could
+/// end within a record.
+pub(crate) fn propose_list_cut(window: &[u8]) -> usize {
+    search(&LIST, Kind::Directory.bounds(), window)
+}
+
+fn search(masks: &Masks, bounds: Bounds, window: &[u8]) -> usize {
+    let (_, len) = v2020::cut(
+        window,
+        bounds.min as usize,
+        bounds.avg as usize,
+        bounds.max as usize,
+        masks.before_average,
+        masks.after_average,
+        masks.before_average << 1,
+        masks.after_average << 1,
+    );
+    len
 }
 
 /// Cuts what a reader yields into chunks.
@@ -57,7 +79,8 @@ pub struct Chunker<R> {
 impl<R: Read> Chunker<R> {
     /// A chunker at the start of `reader`.
     pub fn new(reader: R, profile: Profile) -> Self {
-        let buffer = vec![0; 2 * profile.max_len() as usize];
+        let max = profile.bounds().max as usize;
+        let buffer = vec![0; max + max.max(READ_AHEAD)];
         Self { reader, profile, buffer, start: 0, end: 0, at_end: false }
     }
 
@@ -78,7 +101,7 @@ impl<R: Read> Chunker<R> {
 
     /// Makes the window hold a chunk of the largest size or all that is left.
     fn fill(&mut self) -> io::Result<()> {
-        let wanted = self.profile.max_len() as usize;
+        let wanted = self.profile.bounds().max as usize;
         if self.at_end || self.end - self.start >= wanted {
             return Ok(());
         }
@@ -100,6 +123,7 @@ impl<R: Read> Chunker<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::PROFILES;
     use proptest::prelude::*;
 
     /// Bytes that look random and are the same everywhere: BLAKE3 in XOF mode.
@@ -130,24 +154,28 @@ mod tests {
 
     #[test]
     fn an_empty_stream_has_no_chunk() {
-        assert!(cut(&[][..], Profile::FastCdc).is_empty());
-        assert!(cut(&[][..], Profile::Fixed).is_empty());
+        for profile in PROFILES {
+            assert!(cut(&[][..], profile).is_empty(), "{profile}");
+        }
     }
 
     #[test]
     fn cuts_equal_those_of_the_published_crate_iterator() {
         let bytes = noise(1, 40 << 20);
-        let reference: Vec<usize> = v2020::FastCDC::new(&bytes, 256 << 10, 1 << 20, 4 << 20)
-            .map(|chunk| chunk.length)
-            .collect();
-        assert_eq!(cut(&bytes[..], Profile::FastCdc), reference);
+        for profile in [Profile::FastCdc, Profile::FastCdc1M] {
+            let Bounds { min, avg, max } = profile.bounds();
+            let (min, avg, max) = (min as usize, avg as usize, max as usize);
+            let reference: Vec<usize> =
+                v2020::FastCDC::new(&bytes, min, avg, max).map(|chunk| chunk.length).collect();
+            assert_eq!(cut(&bytes[..], profile), reference, "{profile}");
+        }
     }
 
     #[test]
     fn an_edit_changes_only_the_chunks_around_it() {
-        let before = noise(2, 32 << 20);
+        let before = noise(2, 4 << 20);
         let mut after = before.clone();
-        after.splice(16 << 20..16 << 20, *b"inserted");
+        after.splice(2 << 20..2 << 20, *b"inserted");
         let hashes = |bytes: &[u8]| {
             let mut chunker = Chunker::new(bytes, Profile::FastCdc);
             let mut hashes = Vec::new();
@@ -169,16 +197,15 @@ mod tests {
             seed: u64,
             len in 0_usize..12 << 20,
             step in 1_usize..3 << 20,
-            fixed: bool,
+            profile in prop::sample::select(&PROFILES[..]),
         ) {
-            let profile = if fixed { Profile::Fixed } else { Profile::FastCdc };
             let bytes = noise(seed, len);
             let lens = cut(Trickle(&bytes, step.max(4096)), profile);
             prop_assert_eq!(&lens, &cut(&bytes[..], profile));
             prop_assert_eq!(lens.iter().sum::<usize>(), len);
             for (index, &len) in lens.iter().enumerate() {
                 let len = u32::try_from(len).expect("a chunk is at most 4 MiB");
-                prop_assert!(profile.allows(len, index + 1 == lens.len()));
+                prop_assert!(Kind::File(profile).allows_len(len, index + 1 == lens.len()));
             }
         }
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::named_checks;
+
 /// Length of every digest, in bytes.
 const DIGEST_LEN: usize = 32;
 
@@ -29,6 +31,11 @@ pub enum ParseDigestError {
         found: char,
     },
 }
+
+named_checks!(ParseDigestError {
+    Length => "digest/length",
+    Digit => "digest/digit",
+});
 
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident) => {
@@ -73,9 +80,9 @@ macro_rules! digest {
 }
 
 digest! {
-    /// Content identifier: the keyed BLAKE3 of a file's canonical header. It
-    /// commits to size, chunk count, kind, chunking and Merkle root, and to
-    /// nothing else (not to a name, not to a time).
+    /// Content identifier: the keyed BLAKE3 of a content's canonical header. It
+    /// commits to kind, profile, size, numbers of chunks and pages and Merkle
+    /// root, and to nothing else (not to a name, not to a time).
     Cid
 }
 
@@ -86,7 +93,8 @@ digest! {
 }
 
 digest! {
-    /// Hash part of a vertex of the Merkle-sum tree.
+    /// Hash part of a vertex of a Merkle-sum tree. The one of a page root is
+    /// the address of the page.
     TreeHash
 }
 

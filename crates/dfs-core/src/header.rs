@@ -1,16 +1,17 @@
-//! The canonical header of a file: 66 bytes from which its CID follows.
+//! The canonical header of a content: 54 bytes from which its CID follows.
 //!
 //! A [`Header`] that exists is valid: decoding checks everything that can be
 //! checked without the leaves, so a peer cannot declare a billion one-byte
-//! chunks and have anything allocated for them.
+//! chunks and have memory allocated for them.
 
+use crate::check::named_checks;
 use crate::digest::{Cid, TreeHash};
-use crate::limits::{MAX_CONTENT_SIZE, PAGE_LEAVES};
-use crate::merkle::{self, Subtree};
-use crate::profile::Profile;
+use crate::limits::{MAX_CHUNKS, MAX_CONTENT_SIZE, MAX_PAGE_LEAVES, MIN_PAGE_LEAVES};
+use crate::merkle::Subtree;
+use crate::profile::Kind;
 
 /// Encoded length of a header, in bytes.
-pub const HEADER_LEN: usize = 66;
+pub const HEADER_LEN: usize = 54;
 
 /// First bytes of every header: the letters `dfs` and the format version.
 pub const MAGIC: [u8; 4] = *b"dfs\x01";
@@ -18,39 +19,12 @@ pub const MAGIC: [u8; 4] = *b"dfs\x01";
 /// Domain of the key under which headers are hashed into CIDs.
 const CID_CONTEXT: &str = "dfs v1 cid";
 
-/// What the content of a CID is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The bytes of one file.
-    File,
-    /// A canonical list of directory entries.
-    Directory,
-}
-
-impl Kind {
-    const fn code(self) -> u8 {
-        match self {
-            Self::File => 0,
-            Self::Directory => 1,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::File),
-            1 => Some(Self::Directory),
-            _ => None,
-        }
-    }
-}
-
 /// Why bytes are not a header of this format version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
     /// Not exactly [`HEADER_LEN`] bytes.
-    #[error("a header has 66 bytes, found {found}")]
+    #[error("a header has 54 bytes, found {found}")]
     Length {
         /// Bytes found.
         found: usize,
@@ -67,67 +41,96 @@ pub enum HeaderError {
         /// Number found.
         code: u8,
     },
-    /// Unknown chunker, or one whose parameters are not those of the list.
-    #[error("unknown chunker {code} with lengths {lens:?}")]
+    /// Unknown profile, or one that is not for this kind.
+    #[error("profile {code} is not one for content of kind {kind}")]
     Profile {
-        /// Profile number found.
+        /// Kind found.
+        kind: u8,
+        /// Profile found.
         code: u8,
-        /// Minimum, average and maximum found, in bytes.
-        lens: [u32; 3],
     },
     /// The size is beyond [`MAX_CONTENT_SIZE`].
-    #[error("a size of {size} bytes is beyond the limit of the format")]
+    #[error("a size of {size} bytes is beyond the limit of the format, 1 PiB")]
     Size {
         /// Bytes declared.
         size: u64,
     },
-    /// No file of this size has this many chunks.
-    #[error("{count} chunks are impossible for {size} bytes cut by {profile}")]
-    Count {
+    /// The number of chunks is beyond [`MAX_CHUNKS`].
+    #[error(
+        "{count} chunks are beyond the limit of the format, 2^30; larger chunks would be fewer"
+    )]
+    ChunkLimit {
         /// Chunks declared.
-        count: u64,
+        count: u32,
+    },
+    /// No content of this size has this many chunks.
+    #[error("{count} chunks are impossible for {size} bytes cut by {profile}")]
+    ChunkCount {
+        /// Chunks declared.
+        count: u32,
         /// Bytes declared.
         size: u64,
-        /// Chunker declared.
-        profile: Profile,
+        /// Name of the profile declared.
+        profile: &'static str,
+    },
+    /// So many chunks do not have this many pages.
+    #[error("{count} pages are impossible for {chunks} chunks")]
+    PageCount {
+        /// Pages declared.
+        count: u32,
+        /// Chunks declared.
+        chunks: u32,
     },
     /// The content is empty, but the root is not the one of empty content.
     #[error("the root of empty content is wrong")]
     EmptyRoot,
 }
 
+named_checks!(HeaderError {
+    Length => "header/length",
+    Magic => "header/magic",
+    Kind => "header/kind",
+    Profile => "header/profile",
+    Size => "header/size",
+    ChunkLimit => "header/chunk-limit",
+    ChunkCount => "header/chunk-count",
+    PageCount => "header/page-count",
+    EmptyRoot => "header/empty-root",
+});
+
 /// Everything a CID commits to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     kind: Kind,
-    profile: Profile,
-    size: u64,
-    chunk_count: u64,
-    root: TreeHash,
+    page_count: u32,
+    root: Subtree,
 }
 
 impl Header {
-    /// A header for content whose tree has the given root.
+    /// A header for content whose tree has the given root over so many pages.
     ///
     /// # Errors
     /// [`HeaderError`] if no content can have this header.
-    pub fn new(
-        kind: Kind,
-        profile: Profile,
-        chunk_count: u64,
-        root: Subtree,
-    ) -> Result<Self, HeaderError> {
-        let size = root.len;
+    pub fn new(kind: Kind, page_count: u32, root: Subtree) -> Result<Self, HeaderError> {
+        let Subtree { len: size, leaves: count, .. } = root;
         if size > MAX_CONTENT_SIZE {
             return Err(HeaderError::Size { size });
         }
-        if chunk_count < profile.min_chunks(size) || chunk_count > profile.max_chunks(size) {
-            return Err(HeaderError::Count { count: chunk_count, size, profile });
+        if count > MAX_CHUNKS {
+            return Err(HeaderError::ChunkLimit { count });
         }
-        if size == 0 && root != merkle::empty_root() {
+        if !kind.allows_count(size, count.into()) {
+            let profile = kind.profile_name();
+            return Err(HeaderError::ChunkCount { count, size, profile });
+        }
+        let (fewest, most) = page_bounds(count);
+        if page_count < fewest || page_count > most {
+            return Err(HeaderError::PageCount { count: page_count, chunks: count });
+        }
+        if size == 0 && root != Subtree::empty() {
             return Err(HeaderError::EmptyRoot);
         }
-        Ok(Self { kind, profile, size, chunk_count, root: root.hash })
+        Ok(Self { kind, page_count, root })
     }
 
     /// Decodes and checks a header.
@@ -142,16 +145,13 @@ impl Header {
         if found != MAGIC {
             return Err(HeaderError::Magic { found });
         }
-        let [kind, code] = rest.take();
-        let kind = Kind::from_code(kind).ok_or(HeaderError::Kind { code: kind })?;
-        let lens = [(); 3].map(|()| u32::from_le_bytes(rest.take()));
-        let profile = Profile::from_code(code)
-            .filter(|profile| lens == [profile.min_len(), profile.avg_len(), profile.max_len()])
-            .ok_or(HeaderError::Profile { code, lens })?;
+        let [kind, profile] = rest.take();
+        let kind = decode_kind(kind, profile)?;
         let len = u64::from_le_bytes(rest.take());
-        let chunk_count = u64::from_le_bytes(rest.take());
+        let leaves = u32::from_le_bytes(rest.take());
+        let page_count = u32::from_le_bytes(rest.take());
         let hash = TreeHash::from_bytes(rest.take());
-        Self::new(kind, profile, chunk_count, Subtree { hash, len })
+        Self::new(kind, page_count, Subtree { hash, len, leaves })
     }
 
     /// The canonical bytes.
@@ -159,13 +159,11 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[self.kind.code(), self.profile.code()]);
-        for len in [self.profile.min_len(), self.profile.avg_len(), self.profile.max_len()] {
-            bytes.extend_from_slice(&len.to_le_bytes());
-        }
-        bytes.extend_from_slice(&self.size.to_le_bytes());
-        bytes.extend_from_slice(&self.chunk_count.to_le_bytes());
-        bytes.extend_from_slice(self.root.as_bytes());
+        bytes.extend_from_slice(&[self.kind.code(), self.kind.profile_code()]);
+        bytes.extend_from_slice(&self.root.len.to_le_bytes());
+        bytes.extend_from_slice(&self.root.leaves.to_le_bytes());
+        bytes.extend_from_slice(&self.page_count.to_le_bytes());
+        bytes.extend_from_slice(self.root.hash.as_bytes());
         bytes.try_into().expect("the fields above add up to the header's length")
     }
 
@@ -176,49 +174,52 @@ impl Header {
         Cid::from_bytes(*blake3::keyed_hash(&key, &self.encode()).as_bytes())
     }
 
-    /// What the content is.
+    /// What the content is, and how it was cut.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// How the content was cut.
-    #[must_use]
-    pub const fn profile(&self) -> Profile {
-        self.profile
-    }
-
     /// Content size in bytes.
     #[must_use]
     pub const fn size(&self) -> u64 {
-        self.size
+        self.root.len
     }
 
     /// Number of chunks.
     #[must_use]
-    pub const fn chunk_count(&self) -> u64 {
-        self.chunk_count
+    pub fn chunk_count(&self) -> u64 {
+        self.root.leaves.into()
     }
 
-    /// Hash and length at the top of the Merkle-sum tree.
+    /// Hash and sums at the top of the tree.
     #[must_use]
     pub const fn root(&self) -> Subtree {
-        Subtree { hash: self.root, len: self.size }
+        self.root
     }
 
     /// Number of pages of leaves.
     #[must_use]
-    pub const fn page_count(&self) -> u64 {
-        self.chunk_count.div_ceil(PAGE_LEAVES as u64)
+    pub fn page_count(&self) -> u64 {
+        self.page_count.into()
     }
+}
 
-    /// Number of leaves in the page with this index; 0 beyond the last page.
-    #[must_use]
-    pub fn page_len(&self, index: u64) -> usize {
-        let before = index.saturating_mul(u64::from(PAGE_LEAVES));
-        let left = self.chunk_count.saturating_sub(before).min(u64::from(PAGE_LEAVES));
-        usize::try_from(left).expect("a page has at most 4096 leaves")
+/// Fewest and most pages that so many leaves can have.
+fn page_bounds(leaves: u32) -> (u32, u32) {
+    let [fewest, most] = [MAX_PAGE_LEAVES, MIN_PAGE_LEAVES]
+        .map(|page| leaves.div_ceil(u32::try_from(page).expect("a page has at most 4096 leaves")));
+    (fewest, most)
+}
+
+fn decode_kind(kind: u8, profile: u8) -> Result<Kind, HeaderError> {
+    let mut of_kind = Kind::ALL.into_iter().filter(|known| known.code() == kind).peekable();
+    if of_kind.peek().is_none() {
+        return Err(HeaderError::Kind { code: kind });
     }
+    of_kind
+        .find(|known| known.profile_code() == profile)
+        .ok_or(HeaderError::Profile { kind, code: profile })
 }
 
 /// Fixed-length fields taken from the front of a header.
@@ -236,40 +237,54 @@ impl Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Profile;
     use proptest::prelude::*;
 
-    fn sample(size: u64, chunk_count: u64) -> Result<Header, HeaderError> {
-        let hash = TreeHash::from_bytes([7; 32]);
-        Header::new(Kind::File, Profile::FastCdc, chunk_count, Subtree { hash, len: size })
+    const FILE: Kind = Kind::File(Profile::FastCdc);
+
+    fn sample(size: u64, chunks: u32, pages: u32) -> Result<Header, HeaderError> {
+        let root = Subtree { hash: TreeHash::from_bytes([7; 32]), len: size, leaves: chunks };
+        Header::new(FILE, pages, root)
     }
 
     #[test]
     fn refuses_impossible_counts() {
-        assert!(sample(10 << 20, 10).is_ok());
-        assert!(matches!(sample(10 << 20, 10 << 20), Err(HeaderError::Count { .. })));
-        assert!(matches!(sample(10 << 20, 2), Err(HeaderError::Count { .. })));
-        assert!(matches!(sample(10 << 20, 0), Err(HeaderError::Count { .. })));
-        assert!(matches!(sample(0, 1), Err(HeaderError::Count { .. })));
-        assert_eq!(sample(0, 0), Err(HeaderError::EmptyRoot));
-        assert!(matches!(sample(u64::MAX, 1), Err(HeaderError::Size { .. })));
+        let mib = 1_u64 << 20;
+        assert!(sample(mib, 16, 1).is_ok());
+        for count in [0, 3, 65, 1 << 20] {
+            assert!(matches!(sample(mib, count, 1), Err(HeaderError::ChunkCount { .. })));
+        }
+        assert!(matches!(sample(0, 1, 1), Err(HeaderError::ChunkCount { .. })));
+        assert_eq!(sample(0, 0, 0), Err(HeaderError::EmptyRoot));
+        assert!(matches!(sample(u64::MAX, 1, 1), Err(HeaderError::Size { .. })));
+        assert!(matches!(sample(1 << 50, u32::MAX, 1), Err(HeaderError::ChunkLimit { .. })));
+        for (chunks, fewest, most) in [(1, 1, 1), (1024, 1, 1), (1025, 1, 2), (8193, 3, 9)] {
+            let size = u64::from(chunks) << 16;
+            assert!(sample(size, chunks, fewest).is_ok() && sample(size, chunks, most).is_ok());
+            for pages in [fewest - 1, most + 1] {
+                assert!(matches!(sample(size, chunks, pages), Err(HeaderError::PageCount { .. })));
+            }
+        }
     }
 
     #[test]
-    fn refuses_parameters_outside_the_list() {
-        let mut bytes = sample(1, 1).expect("valid").encode();
-        bytes[6] ^= 1;
-        assert!(matches!(Header::decode(&bytes), Err(HeaderError::Profile { code: 1, .. })));
+    fn the_largest_content_has_as_many_pages_as_a_proof_has_room_for() {
+        let (_, most) = page_bounds(MAX_CHUNKS);
+        assert_eq!(most, crate::limits::MAX_PAGES);
+        assert_eq!(1_usize << crate::limits::MAX_PAGE_PROOF, most as usize);
     }
 
     #[test]
     fn every_field_changes_the_cid() {
-        let header = sample(9 << 20, 9).expect("valid");
+        let header = sample(9 << 20, 144, 1).expect("valid");
+        let root = header.root;
         let others = [
             Header { kind: Kind::Directory, ..header },
-            Header { profile: Profile::Fixed, ..header },
-            Header { size: header.size + 1, ..header },
-            Header { chunk_count: 10, ..header },
-            Header { root: TreeHash::from_bytes([8; 32]), ..header },
+            Header { kind: Kind::File(Profile::Fixed), ..header },
+            Header { page_count: 2, ..header },
+            Header { root: Subtree { len: root.len + 1, ..root }, ..header },
+            Header { root: Subtree { leaves: 145, ..root }, ..header },
+            Header { root: Subtree { hash: TreeHash::from_bytes([8; 32]), ..root }, ..header },
         ];
         for other in others {
             assert_ne!(other.cid(), header.cid(), "{other:?}");
@@ -278,11 +293,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(size in 1..MAX_CONTENT_SIZE, hash: [u8; 32], fixed: bool) {
-            let profile = if fixed { Profile::Fixed } else { Profile::FastCdc };
-            let root = Subtree { hash: TreeHash::from_bytes(hash), len: size };
-            let header = Header::new(Kind::File, profile, profile.max_chunks(size), root)
-                .expect("the largest allowed count");
+        fn round_trips(
+            size in 1_u64..1 << 44,
+            hash: [u8; 32],
+            kind in prop::sample::select(&Kind::ALL[..]),
+        ) {
+            let count = size.div_ceil(kind.bounds().min.into()).min(1 << 30);
+            let leaves = u32::try_from(count).expect("at most 2^30");
+            // A list of two chunks cannot exist.
+            prop_assume!(kind.allows_count(size, count));
+            let root = Subtree { hash: TreeHash::from_bytes(hash), len: size, leaves };
+            let header = Header::new(kind, leaves.div_ceil(2000).max(1), root).expect("possible");
             prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
         }
 
@@ -295,7 +316,7 @@ mod tests {
 
         #[test]
         fn a_changed_header_is_refused_or_decodes_to_itself(at in 0..HEADER_LEN, bit in 0_u32..8) {
-            let mut bytes = sample(9 << 20, 9).expect("valid").encode();
+            let mut bytes = sample(9 << 20, 144, 1).expect("valid").encode();
             bytes[at] ^= 1_u8 << bit;
             if let Ok(header) = Header::decode(&bytes) {
                 prop_assert_eq!(header.encode(), bytes);

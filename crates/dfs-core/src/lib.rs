@@ -1,10 +1,10 @@
 //! Pure values of the Distributed File System: content identifiers, the
-//! chunker, the Merkle-sum tree, file headers and manifests.
+//! chunker, the Merkle-sum trees, headers, manifests and directory lists.
 //!
-//! This crate owns the content format, version 1, which `docs/format.md`
-//! specifies byte by byte. It does no I/O of its own (the chunker reads from
-//! any [`std::io::Read`] it is handed), starts no threads and knows neither
-//! the store nor the network.
+//! This crate owns the content format, version 1, which
+//! `docs/content-format.md` specifies byte by byte. It does no I/O of its own
+//! (the chunker reads from any [`std::io::Read`] it is handed), starts no
+//! threads and knows neither the store nor the network.
 //!
 //! Computing the identifier of some bytes needs nothing but this crate:
 //!
@@ -18,8 +18,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod check;
 pub mod chunker;
 mod digest;
+pub mod directory;
 pub mod header;
 pub mod limits;
 pub mod manifest;
@@ -28,7 +30,7 @@ pub mod profile;
 
 pub use chunker::Chunker;
 pub use digest::{ChunkHash, Cid, ParseDigestError, TreeHash};
-pub use header::{Header, HeaderError, Kind};
+pub use header::{Header, HeaderError};
 pub use manifest::{Chunk, Manifest, ManifestBuilder, ManifestError, describe};
-pub use merkle::{Leaf, Page, PageError, PageProof, Subtree};
-pub use profile::Profile;
+pub use merkle::{Leaf, Page, PageError, PageProof, Subtree, VerifiedPage};
+pub use profile::{Kind, Profile};

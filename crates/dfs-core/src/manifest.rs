@@ -1,20 +1,22 @@
-//! Manifests: the header of a file and the roots of its pages, which is all
-//! that a node keeps of a file besides its pages and chunks.
+//! Manifests: the header of a content and the roots of its pages, which is all
+//! that a node keeps of a content besides its pages and chunks.
 
 use std::io::{self, Read};
 
 use crate::chunker::Chunker;
 use crate::digest::Cid;
-use crate::header::{HEADER_LEN, Header, HeaderError, Kind};
-use crate::limits::PAGE_LEAVES;
-use crate::merkle::{Leaf, Page, PageProof, RootBuilder, SUBTREE_LEN, Subtree, stream};
-use crate::profile::Profile;
+use crate::header::{HEADER_LEN, Header, HeaderError};
+use crate::limits::{MAX_CHUNKS, MAX_CONTENT_SIZE};
+use crate::merkle::{
+    Leaf, Page, PageCutter, PageProof, RootBuilder, SUBTREE_LEN, Subtree, root_of,
+};
+use crate::profile::{Kind, Profile};
 
 /// Why bytes are not a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// The first 66 bytes are not a header.
+    /// The first 54 bytes are not a header.
     #[error("bad header in a manifest")]
     Header(#[from] HeaderError),
     /// The number of page roots is not the one that the header implies.
@@ -28,6 +30,22 @@ pub enum ManifestError {
     /// The page roots do not lead to the root in the header.
     #[error("the page roots do not lead to the root in the header")]
     Root,
+}
+
+impl ManifestError {
+    /// Names of the checks that only this error reports, as in
+    /// `docs/content-format.md`.
+    pub const CHECKS: &'static [&'static str] = &["manifest/length", "manifest/root"];
+
+    /// Name of the check that failed, as in `docs/content-format.md`.
+    #[must_use]
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::Header(error) => error.check(),
+            Self::Length { .. } => "manifest/length",
+            Self::Root => "manifest/root",
+        }
+    }
 }
 
 /// A header together with the page roots that lead to its root.
@@ -49,7 +67,12 @@ impl Manifest {
                 expected: encoded_len(&header),
             });
         }
-        if stream::root_of(page_roots.iter().copied()) != Some(header.root()) {
+        let root = if page_roots.is_empty() {
+            Some(Subtree::empty())
+        } else {
+            root_of(page_roots.iter().copied())
+        };
+        if root != Some(header.root()) {
             return Err(ManifestError::Root);
         }
         Ok(Self { header, page_roots })
@@ -79,7 +102,7 @@ impl Manifest {
         PageProof::of(&self.page_roots, usize::try_from(index).ok()?)
     }
 
-    /// The header, then the page roots, 40 bytes each.
+    /// The header, then the page roots, 44 bytes each.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.header.encode().to_vec();
@@ -109,63 +132,70 @@ fn encoded_len(header: &Header) -> u64 {
 
 /// Collects the leaves of content being added, page by page.
 ///
-/// Whoever drives it stores each page as it completes; what stays in memory is
-/// one page of leaves and 40 bytes per finished page.
+/// The caller stores each page as it completes; what stays in memory is one
+/// page of leaves and 44 bytes per finished page.
 #[derive(Debug)]
 pub struct ManifestBuilder {
     kind: Kind,
-    profile: Profile,
-    chunk_count: u64,
-    leaves: Vec<Leaf>,
+    size: u64,
+    chunk_count: u32,
+    cutter: PageCutter,
     page_roots: Vec<Subtree>,
-    /// `None` once the lengths have exceeded 64 bits.
-    root: Option<RootBuilder>,
+    root: RootBuilder<Subtree>,
 }
 
 impl ManifestBuilder {
     /// A builder for content without chunks so far.
     #[must_use]
-    pub fn new(kind: Kind, profile: Profile) -> Self {
+    pub fn new(kind: Kind) -> Self {
         Self {
             kind,
-            profile,
+            size: 0,
             chunk_count: 0,
-            leaves: Vec::new(),
+            cutter: PageCutter::default(),
             page_roots: Vec::new(),
-            root: Some(RootBuilder::default()),
+            root: RootBuilder::default(),
         }
     }
 
-    /// Appends the next leaf; returns the page that it completes, if any,
-    /// with its root.
-    pub fn push(&mut self, leaf: Leaf) -> Option<(Subtree, Page)> {
-        self.leaves.push(leaf);
+    /// Appends the next leaf; returns the page that it ends, if it does, with
+    /// its root.
+    ///
+    /// # Errors
+    /// [`HeaderError::Size`] or [`HeaderError::ChunkLimit`] as soon as the
+    /// content exceeds the limits of the format.
+    pub fn push(&mut self, leaf: Leaf) -> Result<Option<(Subtree, Page)>, HeaderError> {
+        self.size += u64::from(leaf.len);
         self.chunk_count += 1;
-        if self.leaves.len() == PAGE_LEAVES as usize { self.take_page() } else { None }
+        if self.size > MAX_CONTENT_SIZE {
+            return Err(HeaderError::Size { size: self.size });
+        }
+        if self.chunk_count > MAX_CHUNKS {
+            return Err(HeaderError::ChunkLimit { count: self.chunk_count });
+        }
+        let page = self.cutter.push(leaf);
+        Ok(page.map(|page| self.take(page)))
     }
 
     /// Ends the content; returns the manifest and the last page, if it has not
     /// been returned yet.
     ///
     /// # Errors
-    /// [`HeaderError`] if no content has this size and number of chunks, or if
-    /// it exceeds the limits of the format. Leaves that [`Chunker`] cut always
-    /// have lengths of the profile; those of others are checked page by page in
-    /// [`Page::verify`].
+    /// [`HeaderError`] if no content has this size and number of chunks, which
+    /// a [`Chunker`] never causes.
     pub fn finish(mut self) -> Result<(Manifest, Option<(Subtree, Page)>), HeaderError> {
-        let last = self.take_page();
-        let too_large = HeaderError::Size { size: u64::MAX };
-        let root = self.root.and_then(|builder| builder.root()).ok_or(too_large)?;
-        let header = Header::new(self.kind, self.profile, self.chunk_count, root)?;
+        let last = self.cutter.finish().map(|page| self.take(page));
+        let root = self.root.root().unwrap_or_else(Subtree::empty);
+        let page_count = u32::try_from(self.page_roots.len()).expect("fewer pages than chunks");
+        let header = Header::new(self.kind, page_count, root)?;
         Ok((Manifest { header, page_roots: self.page_roots }, last))
     }
 
-    fn take_page(&mut self) -> Option<(Subtree, Page)> {
-        let page = Page::new(std::mem::take(&mut self.leaves))?;
+    fn take(&mut self, page: Page) -> (Subtree, Page) {
         let root = page.root();
         self.page_roots.push(root);
-        self.root = self.root.take().and_then(|mut builder| builder.push(root).map(|()| builder));
-        Some((root, page))
+        self.root.push(root).expect("sums within the limits of the format fit their types");
+        (root, page)
     }
 }
 
@@ -189,15 +219,14 @@ pub fn describe(
     profile: Profile,
     mut sink: impl FnMut(Chunk<'_>) -> io::Result<()>,
 ) -> io::Result<Manifest> {
+    let too_large = |error| io::Error::new(io::ErrorKind::FileTooLarge, error);
     let mut chunker = Chunker::new(reader, profile);
-    let mut builder = ManifestBuilder::new(Kind::File, profile);
+    let mut builder = ManifestBuilder::new(Kind::File(profile));
     while let Some(bytes) = chunker.next_chunk()? {
         let leaf = Leaf::of(bytes);
         sink(Chunk { leaf, bytes })?;
-        builder.push(leaf);
+        builder.push(leaf).map_err(too_large)?;
     }
-    let finished = builder.finish();
-    let (manifest, _) =
-        finished.map_err(|error| io::Error::new(io::ErrorKind::FileTooLarge, error))?;
+    let (manifest, _) = builder.finish().map_err(too_large)?;
     Ok(manifest)
 }

@@ -1,6 +1,5 @@
-//! The closed list of ways to cut a file. A header names its profile by number
-//! and repeats the parameters, so that it describes itself; a header whose
-//! parameters differ from the list is refused.
+//! The closed list of ways to cut content: profiles for files, one more for
+//! directory lists, and the bounds on chunk lengths that follow from each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,92 +8,142 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Content-defined cuts, FastCDC 2020 with normalisation level 1:
-    /// 256 KiB minimum, 1 MiB average, 4 MiB maximum. An edited file keeps
-    /// the chunks around the edit.
+    /// FastCDC: 16 KiB minimum, 64 KiB average, 256 KiB maximum. An edited
+    /// file keeps the chunks away from the edit.
     #[default]
     FastCdc,
-    /// Every chunk has 1 MiB, the last one the rest.
+    /// FastCDC: 256 KiB minimum, 1 MiB average, 4 MiB maximum. A sixteenth of
+    /// the chunks, for large files that are rarely edited.
+    FastCdc1M,
+    /// Every chunk has 64 KiB, the last one the rest.
     Fixed,
 }
 
-/// Every profile of format version 1.
-pub const PROFILES: [Profile; 2] = [Profile::FastCdc, Profile::Fixed];
+/// Every profile for files of format version 1.
+pub const PROFILES: [Profile; 3] = [Profile::FastCdc, Profile::FastCdc1M, Profile::Fixed];
+
+/// What the content of a CID is, and with it how the content was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The bytes of one file.
+    File(Profile),
+    /// The list of the entries of one directory, cut between entries.
+    Directory,
+}
+
+/// Bounds on the chunk lengths of a profile, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Fewest bytes of a chunk that does not end its content (or, in a list,
+    /// its section).
+    pub min: u32,
+    /// Bytes from which on cuts become more likely.
+    pub avg: u32,
+    /// Most bytes of any chunk.
+    pub max: u32,
+}
 
 /// A text that names no profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown chunker {name:?}; known are \"fastcdc\" and \"fixed\"")]
+#[error("unknown chunker {name:?}; known are \"fastcdc\", \"fastcdc-1m\" and \"fixed\"")]
 pub struct UnknownProfile {
     /// The text as given.
     pub name: String,
 }
 
 impl Profile {
-    /// Number of this profile in a header.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::FastCdc => 1,
-            Self::Fixed => 2,
-        }
-    }
-
-    /// The profile with this number, if there is one.
-    #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        PROFILES.into_iter().find(|profile| profile.code() == code)
-    }
-
     /// Name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::FastCdc => "fastcdc",
+            Self::FastCdc1M => "fastcdc-1m",
             Self::Fixed => "fixed",
         }
     }
 
-    /// Fewest bytes of a chunk that is not the last one.
+    /// Bounds on the lengths of the chunks.
     #[must_use]
-    pub const fn min_len(self) -> u32 {
+    pub const fn bounds(self) -> Bounds {
         match self {
-            Self::FastCdc => 256 << 10,
-            Self::Fixed => 1 << 20,
+            Self::FastCdc => Bounds { min: 16 << 10, avg: 64 << 10, max: 256 << 10 },
+            Self::FastCdc1M => Bounds { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
+            Self::Fixed => Bounds { min: 64 << 10, avg: 64 << 10, max: 64 << 10 },
+        }
+    }
+}
+
+impl Kind {
+    /// Every kind with every profile of format version 1.
+    pub const ALL: [Self; 4] = [
+        Self::File(Profile::FastCdc),
+        Self::File(Profile::FastCdc1M),
+        Self::File(Profile::Fixed),
+        Self::Directory,
+    ];
+
+    /// Number of the kind in a header.
+    #[must_use]
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::File(_) => 0,
+            Self::Directory => 1,
         }
     }
 
-    /// Intended bytes of a chunk.
+    /// Number of the profile in a header. Numbers are never reused.
     #[must_use]
-    pub const fn avg_len(self) -> u32 {
-        1 << 20
-    }
-
-    /// Most bytes of any chunk.
-    #[must_use]
-    pub const fn max_len(self) -> u32 {
+    pub(crate) const fn profile_code(self) -> u8 {
         match self {
-            Self::FastCdc => 4 << 20,
-            Self::Fixed => 1 << 20,
+            Self::File(Profile::FastCdc) => 1,
+            Self::File(Profile::FastCdc1M) => 2,
+            Self::File(Profile::Fixed) => 3,
+            Self::Directory => 4,
         }
     }
 
-    /// Fewest chunks that `size` bytes can have.
+    /// Name of the profile.
     #[must_use]
-    pub const fn min_chunks(self, size: u64) -> u64 {
-        size.div_ceil(self.max_len() as u64)
+    pub const fn profile_name(self) -> &'static str {
+        match self {
+            Self::File(profile) => profile.name(),
+            Self::Directory => "list",
+        }
     }
 
-    /// Most chunks that `size` bytes can have.
+    /// Bounds on the lengths of the chunks.
     #[must_use]
-    pub const fn max_chunks(self, size: u64) -> u64 {
-        size.div_ceil(self.min_len() as u64)
+    pub const fn bounds(self) -> Bounds {
+        match self {
+            Self::File(profile) => profile.bounds(),
+            Self::Directory => Bounds { min: 4 << 10, avg: 16 << 10, max: 64 << 10 },
+        }
     }
 
-    /// Whether a chunk may have this length, at the end of a file or before it.
+    /// Whether `size` bytes can have `count` chunks.
     #[must_use]
-    pub const fn allows(self, len: u32, is_last: bool) -> bool {
-        let min = if is_last { 1 } else { self.min_len() };
-        min <= len && len <= self.max_len()
+    pub const fn allows_count(self, size: u64, count: u64) -> bool {
+        let Bounds { min, max, .. } = self.bounds();
+        let (fewest, most) = (size.div_ceil(max as u64), size.div_ceil(min as u64));
+        match self {
+            Self::File(_) => fewest <= count && count <= most,
+            // Entries and index are cut apart, and one is not without the other.
+            Self::Directory if size == 0 => count == 0,
+            Self::Directory => fewest <= count && count <= most + 1 && count != 2,
+        }
+    }
+
+    /// Whether a chunk may have this length, at the end of the content or
+    /// before it.
+    #[must_use]
+    pub const fn allows_len(self, len: u32, is_last: bool) -> bool {
+        let Bounds { min, max, .. } = self.bounds();
+        let min = match self {
+            Self::File(_) if !is_last => min,
+            _ => 1,
+        };
+        min <= len && len <= max
     }
 }
 

@@ -271,9 +271,9 @@ impl NodeClient {
         }
         self.provide.withdraw(cid).await?;
         let mut roots: Vec<_> =
-            item.iter().flat_map(|item| item.manifest.page_roots()).copied().collect();
+            item.iter().flat_map(|item| item.manifest.page_roots()).map(|root| root.hash).collect();
         let partial = download.into_iter().flat_map(|record| record.page_roots);
-        roots.extend(partial.map(|(_, root)| root));
+        roots.extend(partial.map(|(_, root)| root.hash));
         let freed = self
             .disk
             .run(move |store| {
@@ -322,7 +322,7 @@ impl NodeClient {
         let store = Arc::clone(self.disk.store());
         tokio::task::spawn_blocking(move || {
             for root in manifest.page_roots() {
-                let page = store.page(root).map_err(NodeError::from).and_then(|page| {
+                let page = store.page(&root.hash).map_err(NodeError::from).and_then(|page| {
                     let detail = "a page is missing".to_owned();
                     page.ok_or(NodeError::Damaged { cid, detail })
                 });

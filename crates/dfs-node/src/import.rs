@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Chunker, Cid, Kind, Leaf, ManifestBuilder, Profile, Subtree};
+use dfs_core::{
+    ChunkHash, Chunker, Cid, HeaderError, Kind, Leaf, ManifestBuilder, Profile, TreeHash,
+};
 use dfs_store::{Batch, Item, Owner, Row, Store};
 
 use crate::clock::now_ms;
@@ -118,8 +120,8 @@ struct Import<'a, P> {
     small: Vec<(Leaf, Bytes)>,
     /// Holds the pages of a large file until its CID is known.
     owner: Owner,
-    /// Roots of the pages stored so far.
-    roots: Vec<Subtree>,
+    /// Hashes of the roots of the pages stored so far.
+    roots: Vec<TreeHash>,
     /// Chunks that no page refers to yet.
     leased: Vec<ChunkHash>,
     committed: bool,
@@ -151,12 +153,14 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     ) -> Result<Self, NodeError> {
         let profile = self.options.profile;
         let mut chunker = Chunker::new(reader, profile);
-        let mut builder = ManifestBuilder::new(Kind::File, profile);
+        let mut builder = ManifestBuilder::new(Kind::File(profile));
+        let too_large =
+            |error: HeaderError| failed(io::Error::new(io::ErrorKind::FileTooLarge, error));
         while let Some(chunk) = chunker.next_chunk().map_err(&failed)? {
             let leaf = Leaf::of(chunk);
             self.store_chunk(leaf, chunk)?;
-            if let Some((root, page)) = builder.push(leaf) {
-                self.store_page(root, page)?;
+            if let Some((root, page)) = builder.push(leaf).map_err(too_large)? {
+                self.store_page(root.hash, page)?;
             }
             if !(self.progress)(self.bytes) {
                 return Err(NodeError::Download {
@@ -165,11 +169,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
                 });
             }
         }
-        let finished = builder.finish();
-        let (manifest, last) =
-            finished.map_err(|error| failed(io::Error::new(io::ErrorKind::FileTooLarge, error)))?;
+        let (manifest, last) = builder.finish().map_err(too_large)?;
         if let Some((root, page)) = last {
-            self.batch.push(Row::Page { owner: manifest.cid().into(), root, page });
+            self.batch.push(Row::Page { owner: manifest.cid().into(), root: root.hash, page });
         }
         self.item = Some(Item {
             manifest,
@@ -181,12 +183,12 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     }
 
     /// Stores a full page. A crash before the end lets go of it.
-    fn store_page(&mut self, root: Subtree, page: dfs_core::Page) -> Result<(), NodeError> {
+    fn store_page(&mut self, root: TreeHash, page: dfs_core::Page) -> Result<(), NodeError> {
         self.roots.push(root);
         let owner = self.owner;
         let batch = Batch::default()
             .with(Row::Page { owner, root, page })
-            .with(Row::Provisional { owner, roots: self.roots.clone() });
+            .with(Row::Provisional { owner, roots: vec![root] });
         self.store.commit(batch)?;
         self.store.release_chunks(&std::mem::take(&mut self.leased));
         Ok(())

@@ -85,7 +85,8 @@ pub(crate) fn read_content(
     let cid = manifest.cid();
     let damaged = |detail: String| NodeError::Damaged { cid, detail };
     for root in manifest.page_roots() {
-        let page = store.page(root)?.ok_or_else(|| damaged("a page is missing".to_owned()))?;
+        let page =
+            store.page(&root.hash)?.ok_or_else(|| damaged("a page is missing".to_owned()))?;
         for leaf in page.leaves() {
             let bytes = store
                 .chunk(&leaf.hash)?

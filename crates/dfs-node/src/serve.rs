@@ -96,5 +96,5 @@ fn page_of(
     let manifest = &item.manifest;
     let root = usize::try_from(index).ok().and_then(|index| manifest.page_roots().get(index));
     let (Some(root), Some(proof)) = (root, manifest.prove_page(index)) else { return Ok(None) };
-    Ok(store.page(root)?.map(|page| metadata::Response::Page(page, proof)))
+    Ok(store.page(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
 }

@@ -1,6 +1,6 @@
 //! What one commit writes: all of it or nothing.
 
-use dfs_core::{ChunkHash, Cid, Page, Subtree};
+use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 
 use crate::record::{DownloadRecord, Item, ProvideRecord};
 
@@ -41,8 +41,8 @@ pub enum Row {
     Page {
         /// Who needs it.
         owner: Owner,
-        /// Its root.
-        root: Subtree,
+        /// Hash of its root.
+        root: TreeHash,
         /// The leaves.
         page: Page,
     },
@@ -52,16 +52,16 @@ pub enum Row {
         from: Owner,
         /// Who holds them from now on.
         to: Owner,
-        /// Roots of the pages.
-        roots: Vec<Subtree>,
+        /// Hashes of the roots of the pages.
+        roots: Vec<TreeHash>,
     },
-    /// Let go of everything of this owner the next time the store is opened,
-    /// unless it is adopted before: what a crash would leave behind.
+    /// Let go of these pages of this owner the next time the store is opened,
+    /// unless they are adopted before: what a crash would leave behind.
     Provisional {
         /// The owner.
         owner: Owner,
-        /// Roots of the pages it holds.
-        roots: Vec<Subtree>,
+        /// Hashes of the roots of the pages.
+        roots: Vec<TreeHash>,
     },
     /// Hold this content.
     Item(Box<Item>),

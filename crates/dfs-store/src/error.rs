@@ -35,6 +35,15 @@ pub enum StoreError {
         /// Newest format known here.
         known: u32,
     },
+    /// The database was written by a development build before the first
+    /// release, in a content format that was never released.
+    #[error(
+        "the database {} was written by a development build from before the first release; nothing had been released in its format, and its content identifiers are no longer valid. It was left untouched: move or delete it, start again with an empty --db-path, and add your files anew", path.display()
+    )]
+    Unreleased {
+        /// The database directory.
+        path: PathBuf,
+    },
     /// The directory holds something that is not a DFS store.
     #[error("{} does not hold a DFS store: {detail}; choose an empty directory for --db-path", path.display())]
     Foreign {

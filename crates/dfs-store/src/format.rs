@@ -9,7 +9,11 @@ use std::path::Path;
 use crate::error::StoreError;
 
 /// Newest on-disk format that this release reads and the one it writes.
-pub const STORE_VERSION: u32 = 1;
+pub const STORE_VERSION: u32 = 2;
+
+/// Format of development builds before the first release. Their content
+/// identifiers mean nothing any more, so there is nothing to migrate.
+const UNRELEASED: u32 = 1;
 
 const FILE_NAME: &str = "FORMAT";
 const PREFIX: &str = "dfs-store ";
@@ -44,12 +48,16 @@ fn is_leftover(entry: &fs::DirEntry) -> bool {
 const TEMPORARY: &str = "FORMAT.new";
 
 fn check(path: &Path, text: &str) -> Result<(), StoreError> {
-    let version = text.strip_prefix(PREFIX).and_then(|rest| rest.trim_end().parse().ok());
+    let version = text.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix('\n'));
+    // `parse` alone would take a sign and leading zeros.
+    let version = version
+        .and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
     match version {
         Some(found) if found > STORE_VERSION => {
             Err(StoreError::Newer { path: path.to_owned(), found, known: STORE_VERSION })
         }
-        Some(1..) => Ok(()),
+        Some(UNRELEASED) => Err(StoreError::Unreleased { path: path.to_owned() }),
+        Some(STORE_VERSION) => Ok(()),
         _ => {
             let detail = format!("its file {FILE_NAME} says {text:?}");
             Err(StoreError::Foreign { path: path.to_owned(), detail })

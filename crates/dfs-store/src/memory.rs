@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Page, Subtree};
+use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 
 use crate::batch::{Batch, Owner, Row};
 use crate::error::StoreError;
@@ -24,11 +24,11 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Maps {
     chunks: BTreeMap<ChunkHash, Bytes>,
-    pages: BTreeMap<[u8; 40], Page>,
+    pages: BTreeMap<TreeHash, Page>,
     /// Which pages a chunk stands in.
-    uses: BTreeSet<(ChunkHash, [u8; 40])>,
+    uses: BTreeSet<(ChunkHash, TreeHash)>,
     /// Who holds a page.
-    holds: BTreeSet<([u8; 40], Owner)>,
+    holds: BTreeSet<(TreeHash, Owner)>,
     items: BTreeMap<Cid, Item>,
     provides: BTreeMap<Cid, ProvideRecord>,
     downloads: BTreeMap<Cid, DownloadRecord>,
@@ -95,14 +95,14 @@ impl MetaStore for MemoryStore {
         Ok(())
     }
 
-    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError> {
+    fn let_go(&self, owner: Owner, roots: &[TreeHash], batch: Batch) -> Result<u64, StoreError> {
         let removing = self.leases.removing();
         let mut maps = self.maps();
         for row in batch.rows() {
             maps.apply(row.clone());
         }
         let mut freed = 0;
-        for root in roots.iter().map(Subtree::encode) {
+        for &root in roots {
             maps.holds.remove(&(root, owner));
             if maps
                 .holds
@@ -139,8 +139,8 @@ impl MetaStore for MemoryStore {
         Ok(self.maps().items.len() as u64)
     }
 
-    fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError> {
-        Ok(self.maps().pages.get(&root.encode()).cloned())
+    fn page(&self, root: &TreeHash) -> Result<Option<Page>, StoreError> {
+        Ok(self.maps().pages.get(root).cloned())
     }
 
     fn provide(&self, cid: &Cid) -> Result<Option<ProvideRecord>, StoreError> {
@@ -175,20 +175,22 @@ impl MetaStore for MemoryStore {
 impl Maps {
     /// Whether a page has the chunk.
     fn is_used(&self, hash: &ChunkHash) -> bool {
-        self.uses.range((*hash, [0; 40])..).next().is_some_and(|used| used.0 == *hash)
+        self.uses
+            .range((*hash, TreeHash::from_bytes([0; 32]))..)
+            .next()
+            .is_some_and(|used| used.0 == *hash)
     }
 
     fn apply(&mut self, row: Row) {
         match row {
             Row::Chunk(hash, bytes) => drop(self.chunks.insert(hash, bytes)),
             Row::Page { owner, root, page } => {
-                let root = root.encode();
                 self.uses.extend(page.leaves().iter().map(|leaf| (leaf.hash, root)));
                 self.holds.insert((root, owner));
                 self.pages.insert(root, page);
             }
             Row::Adopt { from, to, roots } => {
-                for root in roots.iter().map(Subtree::encode) {
+                for root in roots {
                     self.holds.remove(&(root, from));
                     self.holds.insert((root, to));
                 }

@@ -1,5 +1,5 @@
 //! The rows beside chunks and pages. Their encoding is a version byte followed
-//! by postcard, as `docs/format.md` specifies.
+//! by postcard, as `docs/store-format.md` specifies.
 
 use dfs_core::merkle::SUBTREE_LEN;
 use dfs_core::{Cid, Header, Manifest, Subtree};

@@ -3,7 +3,7 @@
 //! conformance suite holds both to the words below.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Page, Subtree};
+use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 
 use crate::batch::{Batch, Owner};
 use crate::error::StoreError;
@@ -78,7 +78,7 @@ pub trait MetaStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError>;
+    fn let_go(&self, owner: Owner, roots: &[TreeHash], batch: Batch) -> Result<u64, StoreError>;
 
     /// Gives the space of removed chunks back to the file system, if it is
     /// much compared to what is left.
@@ -105,11 +105,11 @@ pub trait MetaStore: Send + Sync + 'static {
     /// [`StoreError`] if the store fails.
     fn item_count(&self) -> Result<u64, StoreError>;
 
-    /// The page with this root.
+    /// The page whose root has this hash.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails or the row is damaged.
-    fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError>;
+    fn page(&self, root: &TreeHash) -> Result<Option<Page>, StoreError>;
 
     /// Provide state of one CID.
     ///

@@ -283,7 +283,7 @@ impl<P: Peer> Download<P> {
         let (Some(header), Some(window)) = (&self.header, &mut self.window) else {
             return Ok(());
         };
-        let root = page.verify(header, index, proof).map_err(|_| Fault::Lied)?;
+        let root = page.verify(header, index, proof).map_err(|_| Fault::Lied)?.root;
         if window.is_coming(index) {
             window.page_verified(index, root, page.clone());
             actions.push(Action::Examine { index, root, page });

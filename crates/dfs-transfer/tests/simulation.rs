@@ -37,11 +37,12 @@ struct Content {
 }
 
 fn content(chunks: u32, distinct: u32) -> Content {
-    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc1M));
     let mut pages = Vec::new();
     for n in 0..chunks {
         let hash = ChunkHash::of(&(n % distinct).to_le_bytes());
-        pages.extend(builder.push(Leaf { hash, len: 1 << 20 }).map(|(_, page)| page));
+        let page = builder.push(Leaf { hash, len: 1 << 20 }).expect("a file within the limits");
+        pages.extend(page.map(|(_, page)| page));
     }
     let (manifest, last) = builder.finish().expect("full chunks make a file");
     pages.extend(last.map(|(_, page)| page));
@@ -208,8 +209,8 @@ impl World<'_> {
 }
 
 fn other_header() -> Header {
-    let root = dfs_core::Subtree { hash: TreeHash::from_bytes([9; 32]), len: 5 };
-    Header::new(Kind::File, Profile::Fixed, 1, root).expect("a header of some other file")
+    let root = dfs_core::Subtree { hash: TreeHash::from_bytes([9; 32]), len: 5, leaves: 1 };
+    Header::new(Kind::File(Profile::Fixed), 1, root).expect("a header of some other file")
 }
 
 fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outcome {

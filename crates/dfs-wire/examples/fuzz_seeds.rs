@@ -6,14 +6,17 @@
 use std::fs;
 use std::path::Path;
 
-use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Profile};
+use dfs_core::directory::{Entry, EntryKind, Name, Target, describe_list};
+use dfs_core::merkle::PageTree;
+use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Page, Profile};
 use dfs_wire::{Announcement, chunk, metadata};
 use futures::executor::block_on;
 
 fn main() -> std::io::Result<()> {
-    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
     for n in 0..3_u32 {
-        builder.push(Leaf { len: 1 << 20, ..Leaf::of(&n.to_le_bytes()) });
+        let leaf = Leaf { len: 1 << 16, ..Leaf::of(&n.to_le_bytes()) };
+        builder.push(leaf).expect("a small file");
     }
     let (manifest, page) = builder.finish().expect("full chunks make a file");
     let (_, page) = page.expect("one page");
@@ -47,12 +50,61 @@ fn main() -> std::io::Result<()> {
     }
     seed("manifest", 0, &header)?;
     seed("manifest", 1, &manifest.encode())?;
-    let count = u8::try_from(page.leaves().len()).expect("three leaves");
-    seed("page", 0, &[&header[..], &[count], &page.encode(), &proof.encode()].concat())?;
+    seed("page", 0, &page_seed(&header, &page, &proof.encode()))?;
+    seed("page", 1, &large_page())?;
+    let leaf_proof = PageTree::new(page.leaves()).and_then(|tree| tree.prove(1));
+    let siblings = leaf_proof.expect("the second leaf").encode();
+    let leaf = &page.encode()[36..72];
+    let index = 1_u64.to_le_bytes();
+    seed("leaf_proof", 0, &[&page.root().encode()[..], &index, leaf, &siblings].concat())?;
+    for (n, count) in [0, 1, 1500].into_iter().enumerate() {
+        seed("list", n, &list_seed(count))?;
+    }
     seed("announcement", 0, &Announcement::new(cid, 3 << 20, Some("film.mkv")).encode())?;
     // The protobuf frame of an Ed25519 key, around no key.
     seed("key_file", 0, &[&[8, 1, 18, 64][..], &[7; 64]].concat())?;
     seed("cid_text", 0, Cid::from_bytes([0xab; 32]).to_string().as_bytes())
+}
+
+fn page_seed(header: &[u8], page: &Page, proof: &[u8]) -> Vec<u8> {
+    let count = u16::try_from(page.leaves().len()).expect("at most 4096 leaves");
+    [header, &count.to_le_bytes(), &page.encode(), proof].concat()
+}
+
+/// The first page of a file of several.
+fn large_page() -> Vec<u8> {
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
+    let mut first = None;
+    for n in 0..5000_u32 {
+        let leaf = Leaf { len: 1 << 16, ..Leaf::of(&n.to_le_bytes()) };
+        let page = builder.push(leaf).expect("within the limits");
+        first = first.or(page);
+    }
+    let (manifest, _) = builder.finish().expect("full chunks make a file");
+    let (_, page) = first.expect("several pages");
+    let proof = manifest.prove_page(0).expect("the first page");
+    page_seed(&manifest.header().encode(), &page, &proof.encode())
+}
+
+/// A list of so many links, and a name that is in it.
+fn list_seed(count: u32) -> Vec<u8> {
+    let name = |n: u32| Name::new(format!("link {n:04}").into_bytes()).expect("a name");
+    let target = || Target::new(vec![b't'; 100]).expect("a target");
+    let link =
+        |n| Entry { name: name(n), mtime: None, kind: EntryKind::Symlink { target: target() } };
+    let entries: Vec<Entry> = (0..count).map(link).collect();
+    let (mut lens, mut bytes, mut chunks) = (Vec::new(), Vec::new(), 0_u8);
+    describe_list(&entries, |chunk| {
+        let len = u16::try_from(chunk.bytes.len()).unwrap_or(u16::MAX);
+        lens.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(chunk.bytes);
+        chunks += 1;
+        Ok(())
+    })
+    .expect("a list");
+    let wanted = name(count / 2);
+    let len = u8::try_from(wanted.as_bytes().len()).expect("a short name");
+    [&[len][..], wanted.as_bytes(), &[chunks], &lens, &bytes].concat()
 }
 
 fn seed(target: &str, n: usize, bytes: &[u8]) -> std::io::Result<()> {

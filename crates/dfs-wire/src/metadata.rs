@@ -16,7 +16,8 @@ pub const PROTOCOL: &str = "/dfs/metadata/1.0.0";
 /// Largest request, in bytes.
 pub const MAX_REQUEST: u32 = 4 << 10;
 
-/// Largest response, in bytes. A full page with its proof has about 148 KiB.
+/// Largest response, in bytes. A full page with its longest proof
+/// has about 145 KiB.
 pub const MAX_RESPONSE: u32 = 256 << 10;
 
 /// What one node asks another.

@@ -8,11 +8,12 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 
 fn page_response(chunks: u32) -> metadata::Response {
-    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
     let mut completed = None;
     for n in 0..chunks {
         let hash = ChunkHash::of(&n.to_le_bytes());
-        completed = builder.push(Leaf { hash, len: 1 << 20 }).or(completed);
+        let page = builder.push(Leaf { hash, len: 1 << 16 }).expect("a small file");
+        completed = page.or(completed);
     }
     let (manifest, rest) = builder.finish().expect("a file of full chunks");
     let (_, page) = rest.or(completed).expect("a last page");

@@ -166,6 +166,7 @@ async fn follow(mut stream: Streaming<AddProgress>) -> Result<String, Failure> {
 fn chunker(profile: Profile) -> Chunker {
     match profile {
         Profile::FastCdc => Chunker::Fastcdc,
+        Profile::FastCdc1M => Chunker::Fastcdc1m,
         Profile::Fixed => Chunker::Fixed,
         _ => Chunker::Unspecified,
     }

@@ -1,29 +1,36 @@
-//! Pages: up to 4,096 leaves that form an exact subtree, and the path from
-//! their root to the root of the file.
+//! Pages: runs of 1 to 4,096 leaves whose ends the leaves themselves choose.
 //!
 //! A page with its proof verifies on its own, in any order and from any peer.
 //! [`Page::verify`] makes every check there is before a chunk is asked for.
 
-use super::tree::PageTree;
-use super::{Leaf, SUBTREE_LEN, Subtree, parent};
+use super::page_tree::PageTree;
+use super::path::{self, ClimbError, Side};
+use super::vertex::{Leaf, SUBTREE_LEN, Subtree};
+use crate::check::named_checks;
 use crate::digest::ChunkHash;
 use crate::header::Header;
-use crate::limits::{MAX_PROOF_LEN, PAGE_LEAVES};
+use crate::limits::{MAX_PAGE_LEAVES, MAX_PAGE_PROOF, MIN_PAGE_LEAVES};
 
 /// Encoded length of a leaf in a page: hash and little-endian length.
 pub const LEAF_LEN: usize = 36;
 
-/// Why leaves or siblings are not a page of the file they are claimed for.
+/// Why leaves or siblings are not a page of the content they are claimed for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// The encoded leaves are not a whole number of leaves, or too many.
+    /// The encoded leaves are not 1 to 4,096 whole leaves.
     #[error("{found} bytes are not the leaves of one page")]
     Encoding {
         /// Bytes found.
         found: usize,
     },
-    /// The file has no page or leaf with this index.
+    /// The encoded proof is not a whole number of siblings, or too many.
+    #[error("{found} bytes are not the siblings of a proof")]
+    ProofEncoding {
+        /// Bytes found.
+        found: usize,
+    },
+    /// The content has no page, or the page no leaf, with this index.
     #[error("index {index} is beyond the last one of {width}")]
     Index {
         /// Index asked for.
@@ -31,21 +38,32 @@ pub enum PageError {
         /// Number of pages or leaves.
         width: u64,
     },
-    /// The page has too few or too many leaves for its place.
-    #[error("the page has {found} leaves instead of {expected}")]
-    LeafCount {
-        /// Leaves found.
-        found: usize,
-        /// Leaves that belong there.
-        expected: usize,
-    },
-    /// A leaf has a length that its chunker never makes.
+    /// A leaf has a length that its profile does not allow at its place.
     #[error("leaf {position} of the page has an impossible length of {len} bytes")]
     LeafLength {
         /// Position within the page, from 0.
         position: usize,
         /// Declared length in bytes.
         len: u32,
+    },
+    /// A page root states no leaf, or more than a page has.
+    #[error("a page root over {found} leaves")]
+    LeafCount {
+        /// Leaves stated.
+        found: u32,
+    },
+    /// The page goes on after a leaf that ends it.
+    #[error("the page should have ended after leaf {position}")]
+    EndMissed {
+        /// Position within the page, from 0.
+        position: usize,
+    },
+    /// The page is not the last one, and ends after a leaf that does not end
+    /// it.
+    #[error("the page ends after {found} leaves without a reason")]
+    EndEarly {
+        /// Leaves found.
+        found: usize,
     },
     /// The proof has too few or too many siblings.
     #[error("the proof has {found} siblings instead of {expected}")]
@@ -55,9 +73,53 @@ pub enum PageError {
         /// Siblings that belong there.
         expected: usize,
     },
-    /// Hash or length at the top differ from the root.
+    /// Sums of the proof exceed 64 bits of bytes or 32 bits of leaves.
+    #[error("the sums of the proof are too large for any content")]
+    Overflow,
+    /// The hash at the top is not the root.
     #[error("the page does not lead to the root")]
     Root,
+    /// The sizes under the root do not add up to the size in the header.
+    #[error("the root stands over {found} bytes instead of {expected}")]
+    Size {
+        /// Bytes under the root.
+        found: u64,
+        /// Bytes in the header.
+        expected: u64,
+    },
+    /// The leaves under the root do not add up to the count in the header.
+    #[error("the root stands over {found} chunks instead of {expected}")]
+    ChunkCount {
+        /// Leaves under the root.
+        found: u32,
+        /// Chunks in the header.
+        expected: u32,
+    },
+}
+
+named_checks!(PageError {
+    Encoding => "page/encoding",
+    ProofEncoding => "proof/encoding",
+    Index => "page/index",
+    LeafLength => "page/leaf-length",
+    EndMissed => "page/end-missed",
+    EndEarly => "page/end-early",
+    SiblingCount => "proof/sibling-count",
+    Overflow => "proof/overflow",
+    Root => "page/root",
+    Size => "page/size",
+    ChunkCount => "page/chunk-count",
+    LeafCount => "page/leaf-count",
+});
+
+impl PageError {
+    /// The error of a proof with so many siblings.
+    pub(super) const fn climbing(error: ClimbError, found: usize) -> Self {
+        match error {
+            ClimbError::SiblingCount { expected } => Self::SiblingCount { found, expected },
+            ClimbError::Overflow => Self::Overflow,
+        }
+    }
 }
 
 /// The leaves of one page, in order.
@@ -66,18 +128,56 @@ pub struct Page {
     leaves: Vec<Leaf>,
 }
 
-/// The siblings between a page root and the root of the file, bottom up.
+/// A page that belongs to a content, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifiedPage {
+    /// Root of the page.
+    pub root: Subtree,
+    /// Content bytes before the page.
+    pub offset: u64,
+    /// Chunks before the page.
+    pub first_chunk: u32,
+}
+
+/// The siblings between a page root and the root of the content, bottom up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PageProof {
-    /// At most [`MAX_PROOF_LEN`] of them.
+    /// At most [`MAX_PAGE_PROOF`] of them.
     pub siblings: Vec<Subtree>,
+}
+
+/// Groups leaves into pages: a page ends after the first leaf at position
+/// 1,023 or later whose hash ends in ten zero bits, and after 4,096 leaves.
+#[derive(Debug, Default)]
+pub struct PageCutter {
+    leaves: Vec<Leaf>,
+}
+
+impl PageCutter {
+    /// Appends the next leaf; returns the page that it ends, if it does.
+    pub fn push(&mut self, leaf: Leaf) -> Option<Page> {
+        self.leaves.push(leaf);
+        let ends = ends_after(self.leaves.len() - 1, &leaf);
+        if ends { self.finish() } else { None }
+    }
+
+    /// The last page, unless the last leaf has ended one.
+    pub fn finish(&mut self) -> Option<Page> {
+        Page::new(std::mem::take(&mut self.leaves))
+    }
+}
+
+/// Whether a page ends after this leaf at this position.
+const fn ends_after(position: usize, leaf: &Leaf) -> bool {
+    let len = position + 1;
+    len >= MAX_PAGE_LEAVES || (len >= MIN_PAGE_LEAVES && leaf.ends_page())
 }
 
 impl Page {
     /// A page of these leaves; `None` unless there are 1 to 4,096.
     #[must_use]
     pub fn new(leaves: Vec<Leaf>) -> Option<Self> {
-        (1..=PAGE_LEAVES as usize).contains(&leaves.len()).then_some(Self { leaves })
+        (1..=MAX_PAGE_LEAVES).contains(&leaves.len()).then_some(Self { leaves })
     }
 
     /// The leaves in order.
@@ -86,10 +186,10 @@ impl Page {
         &self.leaves
     }
 
-    /// Root of the subtree that the page is.
+    /// The page root.
     #[must_use]
     pub fn root(&self) -> Subtree {
-        PageTree::new(&self.leaves).expect("a page has 1 to 4096 leaves").root()
+        PageTree::new(&self.leaves).expect("a page has 1 to 4096 leaves").page_root()
     }
 
     /// The leaves one after the other, [`LEAF_LEN`] bytes each.
@@ -110,7 +210,7 @@ impl Page {
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
         let (leaves, rest) = bytes.as_chunks::<LEAF_LEN>();
         let bad = PageError::Encoding { found: bytes.len() };
-        if !rest.is_empty() || leaves.len() > PAGE_LEAVES as usize {
+        if !rest.is_empty() || leaves.len() > MAX_PAGE_LEAVES {
             return Err(bad);
         }
         let leaves = leaves.iter().map(|leaf| {
@@ -123,64 +223,83 @@ impl Page {
         Self::new(leaves.collect()).ok_or(bad)
     }
 
-    /// Checks that this is page `index` of the file with this header, and
-    /// returns the page root.
+    /// Checks that this is page `index` of the content with this header, and
+    /// finds its place there.
     ///
     /// # Errors
-    /// [`PageError`] naming the first check that failed. The page is then
-    /// somebody's mistake or lie, and none of it may be used.
+    /// [`PageError`] naming the first check that failed. Either the sender of
+    /// the page or the maker of the CID is then wrong, and no leaf of the page
+    /// may be used.
     pub fn verify(
         &self,
         header: &Header,
         index: u64,
         proof: &PageProof,
-    ) -> Result<Subtree, PageError> {
+    ) -> Result<VerifiedPage, PageError> {
         let width = header.page_count();
         if index >= width {
             return Err(PageError::Index { index, width });
         }
-        let (found, expected) = (self.leaves.len(), header.page_len(index));
-        if found != expected {
-            return Err(PageError::LeafCount { found, expected });
+        let is_last = index + 1 == width;
+        self.check_lengths(header, is_last)?;
+        self.check_end(is_last)?;
+        let root = self.root();
+        let siblings = &proof.siblings;
+        let top = path::climb(root, index, width, siblings)
+            .map_err(|error| PageError::climbing(error, siblings.len()))?;
+        let expected = header.root();
+        if top.hash != expected.hash {
+            return Err(PageError::Root);
         }
-        let last_of_file = (index + 1 == width).then_some(found - 1);
-        let profile = header.profile();
+        if top.len != expected.len {
+            return Err(PageError::Size { found: top.len, expected: expected.len });
+        }
+        if top.leaves != expected.leaves {
+            return Err(PageError::ChunkCount { found: top.leaves, expected: expected.leaves });
+        }
+        let mut place = VerifiedPage { root, offset: 0, first_chunk: 0 };
+        for (side, left) in path::sides(index, width).zip(siblings) {
+            if side == Side::Left {
+                // Part of the sums at the top, so neither exceeds its type.
+                place.offset += left.len;
+                place.first_chunk += left.leaves;
+            }
+        }
+        Ok(place)
+    }
+
+    fn check_lengths(&self, header: &Header, is_last: bool) -> Result<(), PageError> {
+        let kind = header.kind();
+        let last_of_content = is_last.then_some(self.leaves.len() - 1);
         for (position, leaf) in self.leaves.iter().enumerate() {
-            if !profile.allows(leaf.len, Some(position) == last_of_file) {
+            if !kind.allows_len(leaf.len, Some(position) == last_of_content) {
                 return Err(PageError::LeafLength { position, len: leaf.len });
             }
         }
-        let root = self.root();
-        let top = Path { index, width }.climb(root, &proof.siblings)?;
-        if top == header.root() { Ok(root) } else { Err(PageError::Root) }
+        Ok(())
+    }
+
+    fn check_end(&self, is_last: bool) -> Result<(), PageError> {
+        let (last, others) = self.leaves.split_last().expect("a page has 1 to 4096 leaves");
+        if let Some(position) = (0..others.len()).find(|&at| ends_after(at, &others[at])) {
+            return Err(PageError::EndMissed { position });
+        }
+        if !is_last && !ends_after(others.len(), last) {
+            return Err(PageError::EndEarly { found: self.leaves.len() });
+        }
+        Ok(())
     }
 }
 
 impl PageProof {
-    /// The proof of page `index` among all page roots of a file; `None` if
+    /// The proof of page `index` among all page roots of a content; `None` if
     /// there is no such page. Costs one pass over the roots.
     #[must_use]
     pub fn of(roots: &[Subtree], index: usize) -> Option<Self> {
-        if index >= roots.len() {
-            return None;
-        }
-        let mut siblings = Vec::new();
-        let (mut level, mut index) = (roots.to_vec(), index);
-        while level.len() > 1 {
-            siblings.extend(level.get(index ^ 1).copied());
-            level = level
-                .chunks(2)
-                .map(|pair| match *pair {
-                    [left, right] => parent(left, right),
-                    _ => Some(pair[0]),
-                })
-                .collect::<Option<_>>()?;
-            index /= 2;
-        }
-        Some(Self { siblings })
+        path::prove(roots, index).map(|siblings| Self { siblings })
     }
 
-    /// The siblings one after the other, 40 bytes each.
+    /// The siblings one after the other, 44 bytes each.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.siblings.iter().flat_map(Subtree::encode).collect()
@@ -189,62 +308,13 @@ impl PageProof {
     /// The inverse of [`Self::encode`].
     ///
     /// # Errors
-    /// [`PageError::Encoding`] unless the bytes are at most
-    /// [`MAX_PROOF_LEN`] whole siblings.
+    /// [`PageError::ProofEncoding`] unless the bytes are at most
+    /// [`MAX_PAGE_PROOF`] whole siblings.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
         let (siblings, rest) = bytes.as_chunks::<SUBTREE_LEN>();
-        if !rest.is_empty() || siblings.len() > MAX_PROOF_LEN {
-            return Err(PageError::Encoding { found: bytes.len() });
+        if !rest.is_empty() || siblings.len() > MAX_PAGE_PROOF {
+            return Err(PageError::ProofEncoding { found: bytes.len() });
         }
         Ok(Self { siblings: siblings.iter().map(Subtree::decode).collect() })
-    }
-}
-
-/// The way from one of `width` equally high vertices up to their root.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Path {
-    pub(crate) index: u64,
-    pub(crate) width: u64,
-}
-
-impl Path {
-    /// Folds the siblings into `vertex`. Index and width alone decide how many
-    /// siblings there are and on which side each stands, so a proof has no
-    /// room for anything else.
-    pub(crate) fn climb(self, vertex: Subtree, siblings: &[Subtree]) -> Result<Subtree, PageError> {
-        let Self { mut index, mut width } = self;
-        if index >= width {
-            return Err(PageError::Index { index, width });
-        }
-        let expected = self.sibling_count();
-        if siblings.len() != expected {
-            return Err(PageError::SiblingCount { found: siblings.len(), expected });
-        }
-        let mut siblings = siblings.iter().copied();
-        let mut vertex = vertex;
-        while width > 1 {
-            let joined = if index % 2 == 1 {
-                siblings.next().map(|left| parent(left, vertex))
-            } else if index + 1 < width {
-                siblings.next().map(|right| parent(vertex, right))
-            } else {
-                Some(Some(vertex))
-            };
-            vertex = joined.flatten().ok_or(PageError::Root)?;
-            index /= 2;
-            width = width.div_ceil(2);
-        }
-        Ok(vertex)
-    }
-
-    fn sibling_count(self) -> usize {
-        let Self { mut index, mut width } = self;
-        let mut count = 0;
-        while width > 1 {
-            count += usize::from(index % 2 == 1 || index + 1 < width);
-            index /= 2;
-            width = width.div_ceil(2);
-        }
-        count
     }
 }

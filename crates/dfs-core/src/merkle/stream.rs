@@ -1,49 +1,55 @@
-//! The root of a sequence of subtrees, in memory logarithmic in its length.
+//! The root of a sequence of vertices, in memory logarithmic in its length.
 
-use super::{Subtree, empty_root, parent};
+use super::vertex::SumVertex;
 
-/// Takes equally high subtrees from left to right and finds their root.
+/// Takes vertices of one level from left to right and finds their root.
 ///
-/// It keeps one finished subtree for every set bit of the count so far, as
+/// It keeps one finished vertex for every set bit of the count so far, as
 /// Merkle mountain ranges do, and joins them at the end from right to left,
-/// which is what moving a lone vertex up level by level amounts to.
-#[derive(Debug, Clone, Default)]
-pub struct RootBuilder {
-    /// Finished subtrees, highest first, with their heights.
-    peaks: Vec<(u32, Subtree)>,
+/// which has the effect of moving a lone vertex up level by level.
+#[derive(Debug, Clone)]
+pub struct RootBuilder<V> {
+    /// Finished vertices, highest first, with their heights.
+    peaks: Vec<(u32, V)>,
 }
 
-impl RootBuilder {
-    /// Appends the next subtree.
+impl<V> Default for RootBuilder<V> {
+    fn default() -> Self {
+        Self { peaks: Vec::new() }
+    }
+}
+
+impl<V: SumVertex> RootBuilder<V> {
+    /// Appends the next vertex.
     ///
-    /// Returns `None`, and leaves the builder unusable, if the lengths exceed
-    /// a `u64`.
+    /// Returns `None`, and leaves the builder unusable, if a sum exceeds its
+    /// type.
     #[must_use]
-    pub fn push(&mut self, subtree: Subtree) -> Option<()> {
-        let mut new = (0, subtree);
+    pub fn push(&mut self, vertex: V) -> Option<()> {
+        let mut new = (0, vertex);
         while let Some(&(height, left)) = self.peaks.last().filter(|peak| peak.0 == new.0) {
             self.peaks.pop();
-            new = (height + 1, parent(left, new.1)?);
+            new = (height + 1, V::parent(left, new.1)?);
         }
         self.peaks.push(new);
         Some(())
     }
 
-    /// The root of everything appended; `None` if the lengths exceed a `u64`.
+    /// The root of everything appended; `None` if nothing was, or if a sum
+    /// exceeds its type.
     #[must_use]
-    pub fn root(&self) -> Option<Subtree> {
-        let mut peaks = self.peaks.iter().rev().map(|&(_, subtree)| subtree);
-        let Some(last) = peaks.next() else {
-            return Some(empty_root());
-        };
-        peaks.try_fold(last, |right, left| parent(left, right))
+    pub fn root(&self) -> Option<V> {
+        let mut peaks = self.peaks.iter().rev().map(|&(_, vertex)| vertex);
+        let last = peaks.next()?;
+        peaks.try_fold(last, |right, left| V::parent(left, right))
     }
 }
 
-/// The root of a sequence of equally high subtrees.
+/// The root of a sequence of vertices of one level; `None` if there are none or
+/// a sum exceeds its type.
 #[must_use]
-pub fn root_of(subtrees: impl IntoIterator<Item = Subtree>) -> Option<Subtree> {
+pub fn root_of<V: SumVertex>(vertices: impl IntoIterator<Item = V>) -> Option<V> {
     let mut builder = RootBuilder::default();
-    subtrees.into_iter().try_for_each(|subtree| builder.push(subtree))?;
+    vertices.into_iter().try_for_each(|vertex| builder.push(vertex))?;
     builder.root()
 }

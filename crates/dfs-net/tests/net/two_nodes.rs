@@ -1,7 +1,7 @@
 //! Two networks in one process: they find each other, ask and answer.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Header, Kind, Profile, merkle};
+use dfs_core::{ChunkHash, Cid, Header, Kind, Profile, Subtree};
 use dfs_net::{FetchError, Keypair, NetConfig, NetEvent, NetHandle, spawn};
 use dfs_wire::{chunk, metadata};
 use tokio::sync::mpsc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::node::{address, node};
 
 fn empty_header() -> Header {
-    Header::new(Kind::File, Profile::default(), 0, merkle::empty_root()).expect("empty content")
+    Header::new(Kind::File(Profile::default()), 0, Subtree::empty()).expect("empty content")
 }
 
 /// Answers like a node that has the empty file and one chunk.

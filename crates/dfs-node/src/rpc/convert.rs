@@ -42,6 +42,7 @@ pub(super) fn add_options(chunker: i32, name: String, public: bool) -> AddOption
     let profile = match proto::Chunker::try_from(chunker) {
         Ok(proto::Chunker::Fixed) => Profile::Fixed,
         Ok(proto::Chunker::Fastcdc) => Profile::FastCdc,
+        Ok(proto::Chunker::Fastcdc1m) => Profile::FastCdc1M,
         _ => Profile::default(),
     };
     AddOptions { profile, name: (!name.is_empty()).then_some(name), public }
@@ -142,7 +143,7 @@ pub(super) fn inspection(inspection: &Inspection) -> proto::InspectReply {
         },
         name: item.and_then(|item| item.name.clone()).unwrap_or_default(),
         size: header.size(),
-        chunker: header.profile().to_string(),
+        chunker: header.kind().profile_name().to_owned(),
         root: header.root().hash.to_string(),
         chunks: header.chunk_count(),
         pages: header.page_count(),

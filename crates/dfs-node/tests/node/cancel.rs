@@ -94,7 +94,7 @@ async fn between_retries_of_chunks_and_what_it_got_is_kept() {
     // A later get asks for the two that are missing, and for no other.
     rested.store(true, Ordering::SeqCst);
     let done = node.client().get_and_wait(content.cid(), hold(20)).await.expect("two more");
-    assert_eq!(done.bytes_fetched, 2 << 20);
+    assert_eq!(done.bytes_fetched, 2 << 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn removing_ends_a_running_download_and_leaves_nothing() {
     let mut status = client.get(content.cid(), hold(600)).await.expect("a download");
     status.wait_for(|status| status.chunks_done == 4).await.expect("it runs");
     let start = Instant::now();
-    assert_eq!(client.remove(content.cid()).await.expect("removed"), 4 << 20);
+    assert_eq!(client.remove(content.cid()).await.expect("removed"), 4 << 16);
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
     assert!(client.download_status(content.cid()).await.expect("a look").is_none());
     assert_eq!(client.status().await.expect("status").chunks, 0);

@@ -53,8 +53,8 @@ async fn liar(content: &Arc<Content>, lie: Lie) -> Peer {
 fn bend_metadata(answer: metadata::Response, lie: Lie) -> metadata::Response {
     match (answer, lie) {
         (metadata::Response::Header(_), Lie::OtherHeader) => {
-            let root = Subtree { hash: TreeHash::from_bytes([3; 32]), len: 9 };
-            let header = Header::new(Kind::File, Profile::Fixed, 1, root).expect("some header");
+            let root = Subtree { hash: TreeHash::from_bytes([3; 32]), len: 9, leaves: 1 };
+            let header = Header::new(Kind::File(Profile::Fixed), 1, root).expect("some header");
             metadata::Response::Header(header)
         }
         (metadata::Response::Page(page, proof), Lie::OtherLeaf) => {

@@ -15,12 +15,12 @@ pub(crate) struct Content {
 impl Content {
     /// A file of `chunks` different chunks.
     pub(crate) fn new(chunks: usize) -> Self {
-        let mut bytes = vec![0; chunks << 20];
+        let mut bytes = vec![0; chunks << 16];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
-        let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+        let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
         let mut chunker = Chunker::new(&bytes[..], Profile::Fixed);
         while let Some(chunk) = chunker.next_chunk().expect("memory") {
-            builder.push(Leaf::of(chunk));
+            builder.push(Leaf::of(chunk)).expect("a small file");
         }
         let (manifest, page) = builder.finish().expect("a file");
         Self { manifest, page: page.expect("one page").1, bytes }

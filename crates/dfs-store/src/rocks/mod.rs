@@ -3,7 +3,7 @@
 //! | family | key | value | options |
 //! | --- | --- | --- | --- |
 //! | `chunk` | chunk hash | the bytes | blob files, no compression |
-//! | `page` | page root, 40 bytes | leaves | LZ4 |
+//! | `page` | hash of the page root, 32 bytes | leaves | LZ4 |
 //! | `meta` | CID | item record | LZ4 |
 //! | `provide` | CID | provide record | LZ4 |
 //! | `download` | CID | download record | LZ4 |
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Page, Subtree};
+use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 pub use options::RocksOptions;
@@ -137,7 +137,7 @@ impl RocksStore {
         match row {
             Row::Chunk(hash, bytes) => batch.put_cf(self.family(CHUNK), hash.as_bytes(), bytes),
             Row::Page { owner, root, page } => {
-                batch.put_cf(self.family(PAGE), root.encode(), page.encode());
+                batch.put_cf(self.family(PAGE), root.as_bytes(), page.encode());
                 self.refer(batch, *owner, root, page);
             }
             Row::Adopt { from, to, roots } => self.adopt(batch, *from, *to, roots),
@@ -226,7 +226,7 @@ impl MetaStore for RocksStore {
         Ok(self.db.write_opt(rows, &options)?)
     }
 
-    fn let_go(&self, owner: Owner, roots: &[Subtree], batch: Batch) -> Result<u64, StoreError> {
+    fn let_go(&self, owner: Owner, roots: &[TreeHash], batch: Batch) -> Result<u64, StoreError> {
         // First the promise to let go, together with the batch; a crash from
         // then on is made up for at the next opening.
         self.commit(batch.with(Row::Provisional { owner, roots: roots.to_vec() }))?;
@@ -250,8 +250,8 @@ impl MetaStore for RocksStore {
         rows.map(|row| Ok(row.map(|_| 1)?)).sum()
     }
 
-    fn page(&self, root: &Subtree) -> Result<Option<Page>, StoreError> {
-        let row = self.db.get_pinned_cf(self.family(PAGE), root.encode())?;
+    fn page(&self, root: &TreeHash) -> Result<Option<Page>, StoreError> {
+        let row = self.db.get_pinned_cf(self.family(PAGE), root.as_bytes())?;
         row.map(|row| Page::decode(&row).map_err(|error| damaged(PAGE, error.to_string())))
             .transpose()
     }

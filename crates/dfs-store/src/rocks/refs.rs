@@ -1,19 +1,21 @@
 //! Who needs which chunk, and removing what nobody needs.
 //!
-//! Keys of the column family `ref`; the values are empty but for the last kind:
+//! Keys of the column family `ref`; all values are empty:
 //!
 //! | first byte | then | says |
 //! | --- | --- | --- |
-//! | 1 | chunk hash (32), page root (40) | the chunk stands in the page |
-//! | 2 | page root (40), owner (32) | the owner needs the page |
-//! | 3 | owner (32) | value: page roots, 40 bytes each; the owner is to let go of them when the store is next opened |
+//! | 1 | chunk hash (32), page (32) | the chunk stands in the page |
+//! | 2 | page (32), owner (32) | the owner needs the page |
+//! | 3 | owner (32), page (32) | the owner lets go of the page when the store is next opened |
+//!
+//! A page is named by the hash of its root.
 //!
 //! References are counted per page, not per file: a file of a terabyte that is
-//! added twice has 256 new rows here.
+//! added twice has about 8,000 new rows here.
 
 use std::sync::PoisonError;
 
-use dfs_core::{ChunkHash, Page, Subtree};
+use dfs_core::{ChunkHash, Page, TreeHash};
 use rocksdb::{
     BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch, WriteOptions,
 };
@@ -42,81 +44,79 @@ const MIN_PART: u64 = 5;
 
 impl RocksStore {
     /// Notes that an owner needs a page, and the page its chunks.
-    pub(super) fn refer(&self, batch: &mut WriteBatch, owner: Owner, root: &Subtree, page: &Page) {
+    pub(super) fn refer(&self, batch: &mut WriteBatch, owner: Owner, root: &TreeHash, page: &Page) {
         let family = self.family(REF);
         for leaf in page.leaves() {
             batch.put_cf(family, chunk_key(&leaf.hash, root), []);
         }
         batch.put_cf(family, owner_key(root, owner), []);
-        // Whoever needs pages again is not to lose them to an old promise.
-        batch.delete_cf(family, leftover_key(owner));
+        // The owner needs the page again: a release under way passes it over.
+        batch.delete_cf(family, leftover_key(owner, root));
     }
 
     /// Hands pages over.
-    pub(super) fn adopt(&self, batch: &mut WriteBatch, from: Owner, to: Owner, roots: &[Subtree]) {
+    pub(super) fn adopt(&self, batch: &mut WriteBatch, from: Owner, to: Owner, roots: &[TreeHash]) {
         let family = self.family(REF);
         for root in roots {
             batch.delete_cf(family, owner_key(root, from));
             batch.put_cf(family, owner_key(root, to), []);
+            batch.delete_cf(family, leftover_key(from, root));
+            batch.delete_cf(family, leftover_key(to, root));
         }
-        batch.delete_cf(family, leftover_key(from));
-        batch.delete_cf(family, leftover_key(to));
     }
 
     /// Notes what an owner is to let go of at the next opening.
-    pub(super) fn mark(&self, batch: &mut WriteBatch, owner: Owner, roots: &[Subtree]) {
-        let value: Vec<u8> = roots.iter().flat_map(Subtree::encode).collect();
-        batch.put_cf(self.family(REF), leftover_key(owner), value);
+    pub(super) fn mark(&self, batch: &mut WriteBatch, owner: Owner, roots: &[TreeHash]) {
+        for root in roots {
+            batch.put_cf(self.family(REF), leftover_key(owner, root), []);
+        }
     }
 
     /// Finishes what the last run did not get to.
     pub(super) fn let_go_of_leftovers(&self) -> Result<(), StoreError> {
         let from = IteratorMode::From(&[LEFTOVER], Direction::Forward);
-        let mut leftovers = Vec::new();
         for row in self.db.iterator_cf(self.family(REF), from) {
-            let (key, value) = row?;
-            let owner = key.get(1..).and_then(|owner| owner.try_into().ok());
-            let owner = owner.ok_or_else(|| damaged(REF, "a key of odd length".to_owned()))?;
-            let roots = value.as_chunks().0.iter().map(Subtree::decode).collect::<Vec<_>>();
-            leftovers.push((Owner::provisional(owner), roots));
-        }
-        for (owner, roots) in leftovers {
-            self.let_go_of_pages(owner, &roots)?;
+            let (key, _) = row?;
+            let (owner, root) = key
+                .get(1..)
+                .and_then(|key| Some((key.first_chunk()?, key.get(32..)?.try_into().ok()?)))
+                .ok_or_else(|| damaged(REF, "a key of odd length".to_owned()))?;
+            let (owner, root) = (Owner::provisional(*owner), TreeHash::from_bytes(root));
+            self.let_go_of_page(owner, &root)?;
         }
         Ok(())
     }
 
-    /// Removes the owner's hold on pages and everything that nobody needs any
-    /// more. Returns the bytes of the chunks removed.
+    /// Removes the owner's hold on pages and everything that nothing else needs
+    /// any more. Returns the bytes of the chunks removed.
     pub(super) fn let_go_of_pages(
         &self,
         owner: Owner,
-        roots: &[Subtree],
+        roots: &[TreeHash],
     ) -> Result<u64, StoreError> {
         let mut freed = 0;
         for root in roots {
             freed += self.let_go_of_page(owner, root)?;
         }
-        let mut batch = WriteBatch::default();
-        batch.delete_cf(self.family(REF), leftover_key(owner));
-        self.write_synced(batch)?;
         Ok(freed)
     }
 
-    fn let_go_of_page(&self, owner: Owner, root: &Subtree) -> Result<u64, StoreError> {
+    fn let_go_of_page(&self, owner: Owner, root: &TreeHash) -> Result<u64, StoreError> {
         // Between the checks and the end of the write nobody leases a chunk,
         // and nobody commits a page.
         let removing = self.leases.removing();
-        if self.db.get_pinned_cf(self.family(REF), leftover_key(owner))?.is_none() {
-            // The owner has come back: the same content was added again.
+        let leftover = leftover_key(owner, root);
+        if self.db.get_pinned_cf(self.family(REF), &leftover)?.is_none() {
+            // The owner needs the page again: the same content was added anew.
             return Ok(0);
         }
         let mut batch = WriteBatch::default();
+        batch.delete_cf(self.family(REF), leftover);
         batch.delete_cf(self.family(REF), owner_key(root, owner));
         let mut freed = 0;
         let held_by_others = self.has_other(&owner_prefix(root), &owner_key(root, owner))?;
         if !held_by_others && let Some(page) = self.page(root)? {
-            batch.delete_cf(self.family(PAGE), root.encode());
+            batch.delete_cf(self.family(PAGE), root.as_bytes());
             let mut leaves = page.leaves().to_vec();
             leaves.sort_unstable_by_key(|leaf| leaf.hash);
             leaves.dedup();
@@ -231,20 +231,20 @@ fn chunk_prefix(hash: &ChunkHash) -> Vec<u8> {
     [&[CHUNK_IN_PAGE], &hash.as_bytes()[..]].concat()
 }
 
-fn chunk_key(hash: &ChunkHash, root: &Subtree) -> Vec<u8> {
-    [chunk_prefix(hash), root.encode().to_vec()].concat()
+fn chunk_key(hash: &ChunkHash, root: &TreeHash) -> Vec<u8> {
+    [&chunk_prefix(hash)[..], root.as_bytes()].concat()
 }
 
-fn owner_prefix(root: &Subtree) -> Vec<u8> {
-    [&[PAGE_OF_OWNER], &root.encode()[..]].concat()
+fn owner_prefix(root: &TreeHash) -> Vec<u8> {
+    [&[PAGE_OF_OWNER], &root.as_bytes()[..]].concat()
 }
 
-fn owner_key(root: &Subtree, owner: Owner) -> Vec<u8> {
+fn owner_key(root: &TreeHash, owner: Owner) -> Vec<u8> {
     [owner_prefix(root), owner.as_bytes().to_vec()].concat()
 }
 
-fn leftover_key(owner: Owner) -> Vec<u8> {
-    [&[LEFTOVER], &owner.as_bytes()[..]].concat()
+fn leftover_key(owner: Owner, root: &TreeHash) -> Vec<u8> {
+    [&[LEFTOVER], &owner.as_bytes()[..], root.as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use dfs_core::{Kind, Leaf, ManifestBuilder, Profile, Subtree};
+use dfs_core::{Kind, Leaf, ManifestBuilder, Profile, TreeHash};
 use dfs_store::{
     Batch, ChunkStore, MetaStore, Owner, RocksOptions, RocksStore, Row, STORE_VERSION, StoreError,
 };
 
-use crate::conformance::{item, rows, sample};
+use crate::conformance::{Sample, item, rows, sample};
 
 fn open(path: &Path) -> Result<RocksStore, StoreError> {
     RocksStore::open(path, &RocksOptions::default())
@@ -83,19 +83,20 @@ fn chunks_are_written_about_once() {
 
 /// Stores a file of so many chunks of a mebibyte, and nothing else in the same
 /// blob file.
-fn store_file(store: &RocksStore, seed: u32, chunks: u32) -> (Owner, Subtree) {
+fn store_file(store: &RocksStore, seed: u32, chunks: u32) -> (Owner, TreeHash) {
     let mut chunk = vec![0; 1 << 20];
-    let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc1M));
     for n in 0..chunks {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&n.to_le_bytes());
         hasher.finalize_xof().fill(&mut chunk);
         let leaf = Leaf::of(&chunk);
         store.put_chunk(&leaf.hash, &chunk).expect("put");
-        builder.push(leaf);
+        builder.push(leaf).expect("a small file");
     }
     let (manifest, page) = builder.finish().expect("a file");
     let (root, page) = page.expect("the only page");
+    let root = root.hash;
     let owner = manifest.cid().into();
     store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
     (owner, root)
@@ -144,7 +145,7 @@ fn removing_much_rewrites_what_is_left_in_the_same_files() {
     let mut chunk = vec![0; 1 << 20];
     let files: Vec<_> = (0..2_u32)
         .map(|seed| {
-            let mut builder = ManifestBuilder::new(Kind::File, Profile::Fixed);
+            let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc1M));
             for n in 0..8_u32 {
                 blake3::Hasher::new()
                     .update(&[seed.to_le_bytes(), n.to_le_bytes()].concat())
@@ -152,10 +153,11 @@ fn removing_much_rewrites_what_is_left_in_the_same_files() {
                     .fill(&mut chunk);
                 let leaf = Leaf::of(&chunk);
                 store.put_chunk(&leaf.hash, &chunk).expect("put");
-                builder.push(leaf);
+                builder.push(leaf).expect("a small file");
             }
             let (manifest, page) = builder.finish().expect("a file");
-            (Owner::from(manifest.cid()), page.expect("the only page"))
+            let (root, page) = page.expect("the only page");
+            (Owner::from(manifest.cid()), (root.hash, page))
         })
         .collect();
     for (owner, (root, page)) in files.clone() {
@@ -178,6 +180,7 @@ fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
     let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
     let sample = sample(4);
     let (root, page) = sample.page.clone();
+    let root = root.hash;
     let store = open(&live).expect("open");
     store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
     let owner = Owner::provisional([5; 32]);
@@ -195,7 +198,7 @@ fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
 fn content_that_is_added_again_survives_an_old_promise_to_let_go() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let sample = sample(5);
-    let (root, owner) = (sample.page.0, Owner::from(sample.manifest.cid()));
+    let (root, owner) = (sample.page.0.hash, Owner::from(sample.manifest.cid()));
     let store = open(directory.path()).expect("open");
     store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
     // A removal that was cut short after its promise, then the content again.
@@ -209,11 +212,38 @@ fn content_that_is_added_again_survives_an_old_promise_to_let_go() {
 }
 
 #[test]
+fn a_page_that_is_stored_again_survives_a_removal_and_the_others_go() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let owner = Owner::provisional([5; 32]);
+    let (kept, gone) = (sample(7), sample(8));
+    let page = |sample: &Sample| {
+        let (root, page) = sample.page.clone();
+        Row::Page { owner, root: root.hash, page }
+    };
+    let roots = [&kept, &gone].map(|sample| sample.page.0.hash);
+    for sample in [&kept, &gone] {
+        store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+        store.commit(Batch::default().with(page(sample))).expect("commit");
+    }
+    // A removal that was cut short, then the first page once more.
+    let promise = Row::Provisional { owner, roots: roots.to_vec() };
+    store.commit(Batch::default().with(promise)).expect("commit");
+    store.commit(Batch::default().with(page(&kept))).expect("commit");
+    drop(store);
+    let store = open(directory.path()).expect("reopen");
+    assert!(store.page(&roots[0]).expect("page").is_some());
+    assert!(store.has_chunk(&kept.leaf.hash).expect("has"));
+    assert_eq!(store.page(&roots[1]).expect("page"), None);
+    assert!(!store.has_chunk(&gone.leaf.hash).expect("has"));
+}
+
+#[test]
 fn adding_and_removing_at_the_same_time_leaves_all_or_nothing() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     let sample = sample(6);
-    let (root, cid) = (sample.page.0, sample.manifest.cid());
+    let (root, cid) = (sample.page.0.hash, sample.manifest.cid());
     for _ in 0..200 {
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -251,10 +281,37 @@ fn a_newer_store_is_refused_and_left_untouched() {
     let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
     fs::write(path.join("FORMAT"), &newer).expect("write");
     let Err(error) = open(path) else { panic!("opened a newer store") };
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("newer release"));
     assert_eq!(fs::read_dir(path).expect("list").count(), 1);
     assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);
+}
+
+#[test]
+fn a_store_from_before_the_first_release_is_refused_with_advice_and_left_untouched() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    fs::write(path.join("FORMAT"), "dfs-store 1\n").expect("write");
+    let Err(error) = open(path) else { panic!("opened a store of the first build") };
+    assert!(matches!(error, StoreError::Unreleased { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("nothing had been released"), "{text}");
+    assert!(text.contains("add your files anew"), "{text}");
+    assert_eq!(fs::read_dir(path).expect("list").count(), 1);
+    assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), "dfs-store 1\n");
+}
+
+#[test]
+fn a_format_file_that_is_not_exact_is_refused_and_left_untouched() {
+    for text in
+        ["dfs-store +2\n", "dfs-store 02\n", "dfs-store 2", "dfs-store 2\n\n", "dfs-store 0\n"]
+    {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::write(directory.path().join("FORMAT"), text).expect("write");
+        let Err(error) = open(directory.path()) else { panic!("opened {text:?}") };
+        assert!(matches!(error, StoreError::Foreign { .. }), "{text:?}: {error}");
+        assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
+    }
 }
 
 #[test]

@@ -405,7 +405,7 @@ impl Job {
                 JobEvent::Fetched { peer, page, leaf, result }
             }),
             Action::LoadPage { index, root } => Box::pin(async move {
-                match disk.run(move |store| store.page(&root)).await {
+                match disk.run(move |store| store.page(&root.hash)).await {
                     Ok(page) => JobEvent::Loaded { index, page },
                     Err(error) => JobEvent::StoreFailed(error),
                 }
@@ -437,7 +437,11 @@ impl Job {
             let examined = disk.run(move |store| {
                 if !known {
                     let batch = Batch::default()
-                        .with(Row::Page { owner: cid.into(), root, page: examined.clone() })
+                        .with(Row::Page {
+                            owner: cid.into(),
+                            root: root.hash,
+                            page: examined.clone(),
+                        })
                         .with(Row::Download(cid, Box::new(record)));
                     over.unless(|| store.commit(batch))?;
                 }
