@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use lexopt::{Arg, Parser, ValueExt as _};
 
+mod bench;
 mod check;
 mod daemon;
 mod demo;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   demo [--size N] [FILE]    two daemons, add on one, get on the other, compare
                             N is in bytes, or 64K, 100M, 2G (powers of 1024)
   fuzz [--seconds N]        every fuzz target for N seconds, 60 if not given
+  bench dedup OLD NEW       bytes that the file NEW needs beyond OLD, per profile
 
 Environment: CARGO_TARGET_DIR is honoured; KEEP_WORKDIR=1 keeps the demo's files.
 ";
@@ -67,6 +69,7 @@ fn dispatch(mut parser: Parser) -> Result<()> {
         "layers" => no_more(parser).and_then(|()| layers::run(&workspace()?)),
         "tidy" => no_more(parser).and_then(|()| tidy::run(&workspace()?)),
         "fuzz" => fuzz::run(&workspace()?, fuzz_seconds(parser)?),
+        "bench" => bench(&workspace()?, parser),
         "demo" => demo::run(&workspace()?, &demo_options(parser)?),
         unknown => bail!("no command `{unknown}`; `cargo xtask --help` lists them"),
     }
@@ -98,6 +101,24 @@ fn demo_options(mut parser: Parser) -> Result<demo::Options> {
         }
     }
     Ok(options)
+}
+
+fn bench(workspace: &Workspace, mut parser: Parser) -> Result<()> {
+    const USAGE: &str = "the measurement is missing; type: cargo xtask bench dedup OLD NEW";
+    let mut values = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Value(value) => values.push(value),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let mut values = values.into_iter();
+    let name = values.next().context(USAGE)?;
+    match (name.to_str(), values.next(), values.next(), values.next()) {
+        (Some("dedup"), Some(old), Some(new), None) => bench::dedup(workspace, old, new),
+        (Some("dedup"), ..) => bail!("two files are wanted: cargo xtask bench dedup OLD NEW"),
+        _ => bail!("no measurement `{}`; {USAGE}", name.display()),
+    }
 }
 
 fn fuzz_seconds(mut parser: Parser) -> Result<u64> {
