@@ -101,6 +101,28 @@ fn a_sparse_gibibyte_arrives_and_its_one_chunk_travels_once() {
     assert!(received < 8 << 20, "{received} bytes for 4096 equal chunks");
 }
 
+/// More pages than an addition keeps in memory, so some are stored before the
+/// CID is known and handed over to it.
+#[test]
+fn a_sparse_file_of_many_pages_is_added_restarted_and_removed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(&directory.path().join("a")).start();
+    let file = directory.path().join("sparse");
+    File::create(&file).and_then(|file| file.set_len(5 << 30)).expect("a sparse file");
+    let text = file.to_str().expect("a path of this test");
+    let cid = succeed(&mut node.ctl(["add", text, "--chunker", "fixed"]));
+    let node = node.stop().start();
+    let inspected = succeed(&mut node.ctl(["inspect", &cid, "--chunks", "--json"]));
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    assert_eq!(inspected["pages"].as_u64(), Some(20));
+    assert_eq!(inspected["leaves"].as_array().map(Vec::len), Some(5 << 14));
+    succeed(&mut node.ctl(["rm", &cid, "--yes"]));
+    let status = succeed(&mut node.ctl(["status", "--json"]));
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let held = status["chunks"].as_u64().or(status["store_chunks"].as_u64());
+    assert_eq!(held, Some(0), "{status}");
+}
+
 #[test]
 fn a_member_of_a_real_tree_arrives() {
     let pair = pair();

@@ -1,7 +1,7 @@
 //! Adding: from bytes to chunks, pages and a manifest in the store.
 //!
-//! Memory does not grow with the file: the chunker holds two chunks, the
-//! builder one page of leaves, the store its write buffers.
+//! Memory does not grow with the file: the chunker holds a few chunks, the
+//! import some pages of leaves, the store its write buffers.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use dfs_core::{
-    ChunkHash, Chunker, Cid, HeaderError, Kind, Leaf, ManifestBuilder, Profile, TreeHash,
+    ChunkHash, Chunker, Cid, HeaderError, Kind, Leaf, ManifestBuilder, Page, Profile, Subtree,
+    TreeHash,
 };
 use dfs_store::{Batch, Item, Owner, Row, Store};
 
@@ -21,6 +22,15 @@ use crate::error::NodeError;
 /// Files up to this size go into the store in one synced batch, bytes and rows
 /// together; larger ones go around the log.
 const SMALL: u64 = 8 << 20;
+
+/// Pages kept in memory until they are stored, at most; about 150 KiB each.
+const MAX_PENDING_PAGES: usize = 16;
+
+/// Content bytes of complete pages from which on they are stored. Storing pages
+/// waits for a flush of all chunks before them, so it is not done for each. A
+/// crash leaves the chunks of these pages, and of the one that is not complete,
+/// without a page that refers to them.
+const MAX_PENDING_BYTES: u64 = 2 << 30;
 
 /// Bytes of an unfinished file from which on their space is given back at once.
 const RECLAIM: u64 = 64 << 20;
@@ -118,7 +128,9 @@ struct Import<'a, P> {
     new_bytes: u64,
     /// Chunks of a small file, written with its rows.
     small: Vec<(Leaf, Bytes)>,
-    /// Holds the pages of a large file until its CID is known.
+    /// Complete pages that are not stored yet.
+    pages: Vec<(Subtree, Page)>,
+    /// Holds the stored pages of a large file until its CID is known.
     owner: Owner,
     /// Hashes of the roots of the pages stored so far.
     roots: Vec<TreeHash>,
@@ -138,6 +150,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             bytes: 0,
             new_bytes: 0,
             small: Vec::new(),
+            pages: Vec::new(),
             owner: Owner::provisional(random()),
             roots: Vec::new(),
             leased: Vec::new(),
@@ -159,8 +172,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         while let Some(chunk) = chunker.next_chunk().map_err(&failed)? {
             let leaf = Leaf::of(chunk);
             self.store_chunk(leaf, chunk)?;
-            if let Some((root, page)) = builder.push(leaf).map_err(too_large)? {
-                self.store_page(root.hash, page)?;
+            if let Some(page) = builder.push(leaf).map_err(too_large)? {
+                self.pages.push(page);
+                self.store_pages_if_many()?;
             }
             if !(self.progress)(self.bytes) {
                 return Err(NodeError::Download {
@@ -170,8 +184,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             }
         }
         let (manifest, last) = builder.finish().map_err(too_large)?;
-        if let Some((root, page)) = last {
-            self.batch.push(Row::Page { owner: manifest.cid().into(), root: root.hash, page });
+        let owner = manifest.cid().into();
+        for (root, page) in std::mem::take(&mut self.pages).into_iter().chain(last) {
+            self.batch.push(Row::Page { owner, root: root.hash, page });
         }
         self.item = Some(Item {
             manifest,
@@ -182,14 +197,21 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         Ok(self)
     }
 
-    /// Stores a full page. A crash before the end lets go of it.
-    fn store_page(&mut self, root: TreeHash, page: dfs_core::Page) -> Result<(), NodeError> {
-        self.roots.push(root);
-        let owner = self.owner;
-        let batch = Batch::default()
-            .with(Row::Page { owner, root, page })
-            .with(Row::Provisional { owner, roots: vec![root] });
-        self.store.commit(batch)?;
+    /// Stores the complete pages once they are many. After a crash the next
+    /// opening of the store lets go of them.
+    fn store_pages_if_many(&mut self) -> Result<(), NodeError> {
+        let bytes: u64 = self.pages.iter().map(|(root, _)| root.len).sum();
+        if self.pages.len() < MAX_PENDING_PAGES && bytes < MAX_PENDING_BYTES {
+            return Ok(());
+        }
+        let (owner, mut batch) = (self.owner, Batch::default());
+        let mut roots = Vec::with_capacity(self.pages.len());
+        for (root, page) in self.pages.drain(..) {
+            roots.push(root.hash);
+            batch.push(Row::Page { owner, root: root.hash, page });
+        }
+        self.roots.extend_from_slice(&roots);
+        self.store.commit(batch.with(Row::Provisional { owner, roots }))?;
         self.store.release_chunks(&std::mem::take(&mut self.leased));
         Ok(())
     }

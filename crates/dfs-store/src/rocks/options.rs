@@ -33,6 +33,9 @@ const CHUNK_WRITE_BUFFER: usize = 64 << 20;
 /// Write buffer of every other family: rows are small.
 const ROW_WRITE_BUFFER: usize = 4 << 20;
 
+/// Bytes that a file gathers before it writes them.
+const FILE_BUFFER: u64 = 64 << 10;
+
 /// Largest blob file, about.
 pub(super) const BLOB_FILE: u64 = 256 << 20;
 
@@ -61,6 +64,10 @@ impl RocksOptions {
         options.set_write_buffer_manager(&manager);
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
+        // A value that does not fit goes to the file as it is. With the default of
+        // 1 MiB, chunks are gathered in this buffer first, and an add of 1 GiB
+        // takes a third longer (2.0 s instead of 1.5 s).
+        options.set_writable_file_max_buffer_size(FILE_BUFFER);
         // Written back steadily, not in one burst when a file is closed.
         options.set_bytes_per_sync(4 << 20);
         options.set_max_total_wal_size(64 << 20);
