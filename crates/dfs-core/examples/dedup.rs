@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("two files are wanted: OLD NEW".into());
     };
     println!(
-        "{:<11} {:>13} {:>8} {:>9} {:>8} {:>8} {:>15}",
-        "profile", "bytes to get", "of NEW", "chunks", "leaves", "of NEW", "pages shared"
+        "{:<11} {:>13} {:>8} {:>9} {:>9} {:>8} {:>15}",
+        "profile", "bytes to get", "of NEW", "chunks", "in leaves", "of NEW", "pages shared"
     );
     for profile in PROFILES {
         report(profile, &read(old, profile)?, &read(new, profile)?);
@@ -68,7 +68,7 @@ fn report(profile: Profile, old: &Version, new: &Version) {
     let leaves: u64 = fresh.map(|page| u64::from(page.leaves) * LEAF_LEN as u64).sum();
     let shared = new.pages.iter().filter(|page| pages.contains(&page.hash)).count();
     println!(
-        "{:<11} {:>13} {:>7.2}% {:>9} {:>8} {:>7.3}% {:>15}",
+        "{:<11} {:>13} {:>7.2}% {:>9} {:>9} {:>7.3}% {:>15}",
         profile.name(),
         bytes,
         percent(bytes, new.size),

@@ -11,8 +11,8 @@ use fastcdc::v2020;
 
 use crate::profile::{Bounds, Kind, Profile};
 
-/// Most bytes that a [`Chunker`] reads ahead beyond one chunk of the largest
-/// size.
+/// Fewest bytes that a [`Chunker`] reads ahead beyond one chunk of the largest
+/// size; a profile with larger chunks reads one more of them.
 const READ_AHEAD: usize = 1 << 20;
 
 /// The two masks of a FastCDC profile: the one tested before the average length

@@ -57,7 +57,7 @@ pub enum HeaderError {
     },
     /// The number of chunks is beyond [`MAX_CHUNKS`].
     #[error(
-        "{count} chunks are beyond the limit of the format, 2^30; larger chunks would be fewer"
+        "{count} chunks are beyond the limit of the format, 2^30; cut the content with fastcdc-1m"
     )]
     ChunkLimit {
         /// Chunks declared.

@@ -8,7 +8,7 @@ use crate::digest::Cid;
 use crate::header::{HEADER_LEN, Header, HeaderError};
 use crate::limits::{MAX_CHUNKS, MAX_CONTENT_SIZE};
 use crate::merkle::{
-    Leaf, Page, PageCutter, PageProof, RootBuilder, SUBTREE_LEN, Subtree, root_of,
+    Leaf, Page, PageCutter, PageProof, RootBuilder, SUBTREE_LEN, Subtree, VerifiedPage, root_of,
 };
 use crate::profile::{Kind, Profile};
 
@@ -102,6 +102,32 @@ impl Manifest {
         PageProof::of(&self.page_roots, usize::try_from(index).ok()?)
     }
 
+    /// Index and place of the page with this chunk; `None` beyond the last
+    /// chunk.
+    #[must_use]
+    pub fn page_of_chunk(&self, chunk: u32) -> Option<(u64, VerifiedPage)> {
+        self.places().find(|(_, page)| chunk - page.first_chunk < page.root.leaves)
+    }
+
+    /// Index and place of the page with the content byte at this offset; `None`
+    /// beyond the end.
+    #[must_use]
+    pub fn page_at(&self, offset: u64) -> Option<(u64, VerifiedPage)> {
+        self.places().find(|(_, page)| offset - page.offset < page.root.len)
+    }
+
+    /// All pages in order, each with its index and place.
+    fn places(&self) -> impl Iterator<Item = (u64, VerifiedPage)> {
+        let places = self.page_roots.iter().scan((0, 0), |(offset, first_chunk), &root| {
+            let place = VerifiedPage { root, offset: *offset, first_chunk: *first_chunk };
+            // Both sums are those of the header, so they fit their types.
+            *offset += root.len;
+            *first_chunk += root.leaves;
+            Some(place)
+        });
+        (0..).zip(places)
+    }
+
     /// The header, then the page roots, 44 bytes each.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -159,7 +185,8 @@ impl ManifestBuilder {
     }
 
     /// Appends the next leaf; returns the page that it ends, if it does, with
-    /// its root.
+    /// its root. The length is not compared with the profile: a [`Chunker`]
+    /// makes lengths that fit, and [`Page::verify`] checks those of others.
     ///
     /// # Errors
     /// [`HeaderError::Size`] or [`HeaderError::ChunkLimit`] as soon as the

@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use cap::Cap;
 use dfs_core::directory::{ListReader, Lookup, Name, Step};
+use dfs_core::merkle::LeafProof;
 use dfs_core::{Cid, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PageProof, Profile};
 
 #[global_allocator]
@@ -33,6 +34,7 @@ fn decode_everything(what: &str, input: &[u8]) {
     assert_bounded(what, input, |bytes| drop(black_box(Manifest::decode(bytes))));
     assert_bounded(what, input, |bytes| drop(black_box(Page::decode(bytes))));
     assert_bounded(what, input, |bytes| drop(black_box(PageProof::decode(bytes))));
+    assert_bounded(what, input, |bytes| drop(black_box(LeafProof::decode(bytes))));
     assert_bounded(what, input, |bytes| {
         let mut reader = ListReader::new();
         if reader.read_chunk(bytes).is_ok() {
@@ -102,12 +104,22 @@ fn decoding_takes_no_more_than_a_multiple_of_its_input() {
         }
     }
 
-    let proof = manifest.prove_page(0).expect("the first page");
-    for (page, index) in pages.iter().zip([0, u64::MAX]) {
+    for (page, index) in pages.iter().zip(0..) {
+        let proof = manifest.prove_page(index).expect("a page");
         assert_bounded("verifying a page", &page.encode(), |_| {
-            drop(black_box(page.verify(manifest.header(), index, &proof)));
+            assert!(black_box(page.verify(manifest.header(), index, &proof)).is_ok());
         });
     }
+
+    // One entry, and index records without end.
+    let entry = [2, 0, 1, b'a', 1, 0, b't'];
+    let surplus = [3, 1, b'a'].repeat(20_000);
+    let whole = [&entry[..], &surplus.repeat(50)].concat();
+    assert_bounded("a list with a surplus", &whole[..70_000], |_| {
+        let mut reader = ListReader::new();
+        let mut chunks = std::iter::once(&entry[..]).chain(std::iter::repeat_n(&surplus[..], 50));
+        assert!(chunks.any(|chunk| black_box(reader.read_chunk(chunk)).is_err()));
+    });
     let text = "f".repeat(100_000);
     assert_bounded("a long text", text.as_bytes(), |_| drop(black_box(text.parse::<Cid>())));
 }

@@ -4,8 +4,8 @@ use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 
 use crate::record::{DownloadRecord, Item, ProvideRecord};
 
-/// Somebody for whom pages and their chunks are kept: content by its CID, or a
-/// job that does not know the CID yet by a number of its own.
+/// For what pages and their chunks are kept: content, by its CID, or an addition
+/// that does not know its CID yet, by a random number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner([u8; 32]);
 
@@ -39,24 +39,25 @@ pub enum Row {
     /// Store a page of leaves under its root and hold it for an owner; from
     /// then on its chunks are kept too.
     Page {
-        /// Who needs it.
+        /// The content or addition that needs it.
         owner: Owner,
         /// Hash of its root.
         root: TreeHash,
         /// The leaves.
         page: Page,
     },
-    /// Hand all pages over from one owner to another.
+    /// Hand these pages over from one owner to another.
     Adopt {
-        /// Who has held them.
+        /// The owner so far.
         from: Owner,
-        /// Who holds them from now on.
+        /// The owner from now on.
         to: Owner,
         /// Hashes of the roots of the pages.
         roots: Vec<TreeHash>,
     },
     /// Let go of these pages of this owner the next time the store is opened,
-    /// unless they are adopted before: what a crash would leave behind.
+    /// unless they are adopted or stored again before: what a crash would leave
+    /// behind.
     Provisional {
         /// The owner.
         owner: Owner,

@@ -17,16 +17,16 @@ use crate::profile::Kind;
 ///
 /// After every [`Self::push`], and after [`Self::finish`], the caller takes the
 /// chunks that are complete with [`Self::next_chunk`]. What stays in memory is
-/// one chunk of the largest size and the index, about a thousandth of the list.
+/// about one chunk of the largest size, and one name for each chunk taken.
 #[derive(Debug, Default)]
 pub struct ListBuilder {
     entries: Section,
     index: Section,
     totals: Totals,
     last: Option<Name>,
-    /// Whether all entries are there.
+    /// [`ListBuilder::finish`] was called.
     finished: bool,
-    /// Whether the footer is.
+    /// The footer was appended to the index.
     closed: bool,
 }
 
@@ -34,7 +34,11 @@ pub struct ListBuilder {
 #[derive(Debug, Default)]
 struct Section {
     bytes: Vec<u8>,
-    /// Where the records end, in ascending order.
+    /// Bytes at the front of `bytes` that were taken already.
+    start: usize,
+    /// Bytes of the section that are no longer in `bytes`.
+    dropped: usize,
+    /// Where the records end in the section, in ascending order.
     ends: VecDeque<usize>,
 }
 
@@ -51,7 +55,11 @@ impl ListBuilder {
     /// [`ListError`] if the name is not greater than the last one, if the entry
     /// is a file beyond the limits of the format, or if the totals exceed
     /// theirs. The builder is then as it was before.
+    ///
+    /// # Panics
+    /// After [`Self::finish`].
     pub fn push(&mut self, entry: &Entry) -> Result<(), ListError> {
+        assert!(!self.finished, "an entry behind the end of the list");
         entry.check_size()?;
         if self.last.as_ref().is_some_and(|last| *last >= entry.name) {
             return Err(ListError::Order);
@@ -73,9 +81,10 @@ impl ListBuilder {
     pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
         if let Some(chunk) = self.entries.cut(self.finished) {
             self.totals.entry_chunks += 1;
-            if let Ok(Record::Entry(first)) = record::take(&mut &chunk[..]) {
-                self.index.push(|bytes| record::put_index(&first.name, bytes));
-            }
+            let Ok(Record::Entry(first)) = record::take(&mut &chunk[..]) else {
+                unreachable!("a chunk of the section of entries begins with an entry");
+            };
+            self.index.push(|bytes| record::put_index(&first.name, bytes));
             return Some(chunk);
         }
         if !self.finished || self.totals.entry_chunks < 2 {
@@ -103,27 +112,35 @@ impl ListBuilder {
 impl Section {
     fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         put(&mut self.bytes);
-        self.ends.push_back(self.bytes.len());
+        self.ends.push_back(self.dropped + self.bytes.len());
     }
 
     /// Takes the first chunk, if everything is there that its end depends on.
     fn cut(&mut self, is_complete: bool) -> Option<Vec<u8>> {
         let max = Kind::Directory.bounds().max as usize;
-        if self.bytes.is_empty() || !is_complete && self.bytes.len() < max {
+        let rest = &self.bytes[self.start..];
+        if rest.is_empty() || !is_complete && rest.len() < max {
             return None;
         }
-        let proposed = propose_list_cut(&self.bytes[..self.bytes.len().min(max)]);
+        let from = self.dropped + self.start;
+        let proposed = propose_list_cut(&rest[..rest.len().min(max)]);
         // The first end of a record from there on, or else the last one before
         // the chunk is too long.
-        let mut records = self.ends.partition_point(|&end| end < proposed) + 1;
-        if self.ends.get(records - 1).is_none_or(|&end| end > max) {
+        let mut records = self.ends.partition_point(|&end| end - from < proposed) + 1;
+        if self.ends.get(records - 1).is_none_or(|&end| end - from > max) {
             records -= 1;
         }
-        let len = *self.ends.get(records.checked_sub(1)?)?;
+        let len = *self.ends.get(records.checked_sub(1)?)? - from;
         self.ends.drain(..records);
-        self.ends.iter_mut().for_each(|end| *end -= len);
-        let rest = self.bytes.split_off(len);
-        Some(std::mem::replace(&mut self.bytes, rest))
+        let chunk = rest[..len].to_vec();
+        self.start += len;
+        // Not after every chunk: the rest of an index may be long.
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.dropped += self.start;
+            self.start = 0;
+        }
+        Some(chunk)
     }
 }
 

@@ -66,9 +66,9 @@ pub enum ListError {
     #[error("the entries exceed 2^32 - 1 in number or 2^64 - 1 in bytes")]
     Overflow,
     /// Cuts, index or footer are not those that the entries have.
-    #[error("chunk {chunk} is not the one that these entries have")]
+    #[error("from chunk {chunk} on, the list is not the one that its entries have")]
     Canonical {
-        /// Number of the chunk, from 0.
+        /// Number of the first chunk that may be wrong, from 0.
         chunk: u32,
     },
     /// A list of several chunks does not end with a footer that fits it.

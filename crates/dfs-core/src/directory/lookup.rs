@@ -8,11 +8,12 @@ use super::entry::Entry;
 use super::error::ListError;
 use super::name::Name;
 use super::record::{self, Record};
+use crate::profile::Kind;
 
 /// What a [`Lookup`] wants, or has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The owner reads the chunk with this number, verifies it, and hands it to
+    /// The caller reads the chunk with this number, verifies it, and hands it to
     /// [`Lookup::read_chunk`].
     Read(u32),
     /// The entry.
@@ -51,6 +52,8 @@ pub struct Lookup {
     name: Name,
     state: State,
     step: Step,
+    /// Why the list was refused.
+    refused: Option<ListError>,
 }
 
 /// What the chunk that is wanted next is for.
@@ -99,22 +102,29 @@ impl Lookup {
             1 => (State::Only, Step::Read(0)),
             _ => (State::Footer, Step::Read(chunks - 1)),
         };
-        Self { chunks, name, state, step }
+        Self { chunks, name, state, step, refused: None }
     }
 
-    /// What is to be done next, or what came of the search.
+    /// What is to be done next, or the result.
     #[must_use]
     pub const fn step(&self) -> &Step {
         &self.step
     }
 
-    /// Takes the chunk that [`Step::Read`] asks for. Once the search is over,
-    /// nothing is taken any more.
+    /// Takes the chunk that [`Step::Read`] asks for. Once there is a result,
+    /// further chunks are ignored.
     ///
     /// # Errors
-    /// [`ListError`] if the chunk does not belong to such a list. The search is
-    /// then of no further use.
+    /// [`ListError`] if the chunk does not belong to such a list. Every further
+    /// call then returns the same error.
     pub fn read_chunk(&mut self, bytes: &[u8]) -> Result<(), ListError> {
+        if self.refused.is_none() {
+            self.refused = self.advance(bytes).err();
+        }
+        self.refused.clone().map_or(Ok(()), Err)
+    }
+
+    fn advance(&mut self, bytes: &[u8]) -> Result<(), ListError> {
         let Step::Read(chunk) = self.step else { return Ok(()) };
         match std::mem::replace(&mut self.state, State::Over) {
             State::Only => {
@@ -159,6 +169,7 @@ impl Lookup {
         }
         let entry_chunks = footer
             .filter(|entry_chunks| (2..=last).contains(entry_chunks))
+            .filter(|&entry_chunks| self.chunks - entry_chunks <= most_index_chunks(entry_chunks))
             .ok_or(ListError::Footer { chunks: self.chunks })?;
         if !index_only {
             return Err(ListError::Index { chunk: last });
@@ -252,6 +263,14 @@ impl Place {
             .filter(|entries| entries.first().is_some_and(|entry| entry.name == self.first))
             .ok_or(ListError::FirstName { chunk: self.chunk })
     }
+}
+
+/// Most chunks that the index and the footer of so many chunks of entries can
+/// have, so that a list does not make a lookup read all of it.
+fn most_index_chunks(entry_chunks: u32) -> u32 {
+    let len = u64::from(entry_chunks) * record::MAX_INDEX_LEN + record::FOOTER_LEN;
+    let most = len.div_ceil(Kind::Directory.bounds().min.into());
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 /// The entries of a chunk in ascending order; `None` if it holds anything else.

@@ -6,7 +6,7 @@
 //!
 //! [`ListBuilder`] turns entries into chunks, [`ListReader`] reads a whole list
 //! and accepts only the one canonical form, [`Lookup`] finds one name with a
-//! few chunks. All three are values without I/O: their owners move the chunks.
+//! few chunks. All three are values without I/O: their callers move the chunks.
 //!
 //! ```
 //! use dfs_core::directory::{Entry, EntryKind, ListReader, Name, describe_list};

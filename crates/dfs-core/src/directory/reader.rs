@@ -20,7 +20,7 @@ pub struct ListReader {
     builder: ListBuilder,
     /// Chunks read that the builder has not made yet.
     read: VecDeque<Vec<u8>>,
-    /// Number of the first of them.
+    /// Chunks compared so far.
     chunk: u32,
 }
 
@@ -37,6 +37,9 @@ impl ListReader {
     /// # Errors
     /// [`ListError`] if this is no list. The reader is then of no further use.
     pub fn read_chunk(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, ListError> {
+        if bytes.is_empty() {
+            return Err(self.not_canonical());
+        }
         let mut entries = Vec::new();
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -61,7 +64,7 @@ impl ListReader {
     pub fn finish(mut self) -> Result<Totals, ListError> {
         self.builder.finish();
         self.compare()?;
-        if !self.read.is_empty() || self.builder.next_chunk().is_some() {
+        if self.builder.next_chunk().is_some() {
             return Err(self.not_canonical());
         }
         Ok(self.builder.totals())
@@ -76,6 +79,10 @@ impl ListReader {
             }
             self.read.pop_front();
             self.chunk += 1;
+        }
+        // A finished builder has made all that there is, so nothing piles up.
+        if self.builder.is_finished() && !self.read.is_empty() {
+            return Err(self.not_canonical());
         }
         Ok(())
     }

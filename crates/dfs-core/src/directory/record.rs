@@ -4,12 +4,18 @@ use super::entry::{Entry, EntryKind, Mtime};
 use super::error::ListError;
 use super::name::{Name, Target};
 use crate::digest::Cid;
+use crate::limits::MAX_NAME_LEN;
 
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
 const SYMLINK: u8 = 2;
 const INDEX: u8 = 3;
 const FOOTER: u8 = 4;
+
+/// Longest index record, in bytes.
+pub(super) const MAX_INDEX_LEN: u64 = 2 + MAX_NAME_LEN as u64;
+/// Length of a footer, in bytes.
+pub(super) const FOOTER_LEN: u64 = 17;
 
 const EXECUTABLE: u8 = 1;
 const PRIVATE: u8 = 2;

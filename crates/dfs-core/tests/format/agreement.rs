@@ -73,6 +73,13 @@ fn first_cuts_agree_around_every_bound_and_every_end() {
     let gear = plain::gear();
     for (parameters, profile) in [(FASTCDC, Profile::FastCdc), (FASTCDC_1M, Profile::FastCdc1M)] {
         let Parameters { min, avg, max, .. } = parameters;
+        // Zeros have no cut before the largest length.
+        let zeros = vec![0; max + 2];
+        for end in [min, avg, max].into_iter().flat_map(|bound| bound - 2..=bound + 2) {
+            let expected = parameters.first_cut(&zeros[..end], &gear);
+            assert_eq!(expected, end.min(max));
+            assert_eq!(first_cut(profile, &zeros[..end]), expected, "zeros to {end}");
+        }
         for seed in 100..108 {
             let bytes = noise(seed, max + max / 4);
             let at = first_cut(profile, &bytes);

@@ -4,10 +4,10 @@
 use dfs_core::directory::{
     Entry, EntryKind, ListReader, Lookup, Name, Step, Target, describe_list,
 };
-use dfs_core::merkle::root_of;
+use dfs_core::merkle::{LeafProof, root_of};
 use dfs_core::{
     ChunkHash, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PageError, PageProof, Profile,
-    Subtree,
+    Subtree, TreeHash,
 };
 use proptest::prelude::*;
 
@@ -107,7 +107,6 @@ fn a_page_root_with_false_sums_has_no_page() {
         let mut roots = manifest.page_roots().to_vec();
         bend(&mut roots[0]);
         let root = root_of(roots.iter().copied()).expect("small sums");
-        // The last leaf of the honest file is short, so one byte more is possible.
         let kind = Kind::File(Profile::FastCdc);
         let count = u32::try_from(roots.len()).expect("few pages");
         let header = Header::new(kind, count, root).expect("possible");
@@ -158,6 +157,31 @@ fn look_up(chunks: &[Vec<u8>], name: &Name) -> Option<Step> {
         lookup.read_chunk(&chunks[chunk as usize]).ok()?;
     }
     Some(lookup.step().clone())
+}
+
+/// A reader does not keep what it cannot compare: surplus chunks are refused
+/// when they are read, and not at the end.
+#[test]
+fn surplus_chunks_are_refused_at_once() {
+    for count in [1, 3_000] {
+        let (_, chunks) = list(count);
+        let mut reader = ListReader::new();
+        for chunk in &chunks {
+            reader.read_chunk(chunk).expect("a list");
+        }
+        let surplus = [3, 1, b'a'].repeat(1000);
+        assert!(reader.read_chunk(&surplus).is_err(), "{count} entries");
+    }
+    assert!(ListReader::new().read_chunk(&[]).is_err(), "no chunk is empty");
+}
+
+#[test]
+fn a_refused_lookup_stays_refused() {
+    let (entries, chunks) = list(3_000);
+    let count = u32::try_from(chunks.len()).expect("few chunks");
+    let mut lookup = Lookup::new(count, entries[0].name.clone());
+    assert!(lookup.read_chunk(&chunks[0]).is_err(), "entries are no index");
+    assert!(lookup.read_chunk(&chunks[chunks.len() - 1]).is_err());
 }
 
 #[test]
@@ -228,11 +252,7 @@ proptest! {
         if let (Ok(page), Ok(proof)) = (Page::decode(&bytes), PageProof::decode(&[])) {
             prop_assert!(page.verify(manifest.header(), index, &proof).is_err());
         }
-        let header: Result<Header, _> = Header::decode(&bytes);
-        if let (Ok(header), Ok(proof)) = (header, PageProof::decode(&bytes)) {
-            let (_, pages) = file(1);
-            let _ = pages[0].verify(&header, index, &proof);
-        }
+        let _ = LeafProof::decode(&bytes);
         let _ = read(std::slice::from_ref(&bytes));
         let name = Name::new(*b"m").expect("a name");
         for chunks in [1, 3, u32::MAX] {
@@ -241,6 +261,27 @@ proptest! {
                 if lookup.read_chunk(&bytes).is_err() {
                     break;
                 }
+            }
+        }
+    }
+
+    /// No header and no proof makes verifying a page panic.
+    #[test]
+    fn no_header_and_no_proof_panics(
+        kind in prop::sample::select(&Kind::ALL[..]),
+        hash: [u8; 32], len in 0_u64..1 << 40, leaves in 0_u32..1 << 30, page_count in 0_u32..1 << 20,
+        proof in prop::collection::vec(any::<u8>(), 0..20).prop_map(|tops| {
+            // Sums from zero to the largest ones.
+            tops.into_iter().flat_map(|top| [top; 44]).collect::<Vec<u8>>()
+        }),
+        index: u64,
+    ) {
+        let root = Subtree { hash: TreeHash::from_bytes(hash), len, leaves };
+        let proof = PageProof::decode(&proof).expect("whole siblings");
+        let (_, pages) = file(1);
+        if let Ok(header) = Header::new(kind, page_count, root) {
+            for index in [index, index % header.page_count().max(1)] {
+                prop_assert!(pages[0].verify(&header, index, &proof).is_err());
             }
         }
     }

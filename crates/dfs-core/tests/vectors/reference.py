@@ -667,6 +667,7 @@ def lookup(chunks: list[bytes], wanted: bytes) -> tuple[Optional[Entry], list[in
     *tail, footer = read(c - 1) or [None]
     require("lookup/footer", isinstance(footer, Footer) and 2 <= footer.entry_chunks < c)
     m = footer.entry_chunks
+    require("lookup/footer", c - m <= ceil_div(257 * m + 17, LIST.min))
     require("lookup/index", all(isinstance(record, IndexRecord) for record in tail))
 
     names = []  # of the index, up to the first one that is greater than the wanted name
@@ -1754,7 +1755,7 @@ def negative_lookups(negatives: Negatives) -> None:
     third = [file._replace(name=b"d")]
     three = [*index, IndexRecord(b"d")]
     longer = Footer(len(first + second + third), 0, 3)
-    add("lookup/index", "m counts a chunk of entries too few", b"b01", first, second, third,
+    add("lookup/footer", "more index chunks than m records fill", b"b01", first, second, third,
         [*three, longer._replace(entry_chunks=2)])
 
     smaller = [index[0], IndexRecord(b"c")]

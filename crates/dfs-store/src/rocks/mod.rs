@@ -61,9 +61,9 @@ impl RocksStore {
     /// empty.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if a process has it open, [`StoreError::Newer`]
-    /// and [`StoreError::Foreign`] if it is not a store that this release
-    /// reads, and whatever the file system or RocksDB answers.
+    /// [`StoreError::Locked`] if a process has it open, [`StoreError::Newer`],
+    /// [`StoreError::Unreleased`] and [`StoreError::Foreign`] if it is not a
+    /// store that this release reads, and whatever the file system or RocksDB answers.
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
         format::claim(path)?;
         let db = options.open(path).map_err(|error| locked(path, error))?;

@@ -1,4 +1,5 @@
-//! Who needs which chunk, and removing what nobody needs.
+//! Which owner needs which page, which page has which chunk, and the removal of
+//! pages and chunks without references.
 //!
 //! Keys of the column family `ref`; all values are empty:
 //!
@@ -77,6 +78,9 @@ impl RocksStore {
         let from = IteratorMode::From(&[LEFTOVER], Direction::Forward);
         for row in self.db.iterator_cf(self.family(REF), from) {
             let (key, _) = row?;
+            if key.first() != Some(&LEFTOVER) {
+                break;
+            }
             let (owner, root) = key
                 .get(1..)
                 .and_then(|key| Some((key.first_chunk()?, key.get(32..)?.try_into().ok()?)))
@@ -102,8 +106,8 @@ impl RocksStore {
     }
 
     fn let_go_of_page(&self, owner: Owner, root: &TreeHash) -> Result<u64, StoreError> {
-        // Between the checks and the end of the write nobody leases a chunk,
-        // and nobody commits a page.
+        // This lock keeps out leases and commits of pages until the batch is
+        // written.
         let removing = self.leases.removing();
         let leftover = leftover_key(owner, root);
         if self.db.get_pinned_cf(self.family(REF), &leftover)?.is_none() {
@@ -137,7 +141,7 @@ impl RocksStore {
         Ok(freed)
     }
 
-    /// Removes those of the chunks that no page has and nobody leases.
+    /// Removes those of the chunks that no page has and that are not leased.
     pub(super) fn remove_unneeded(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
         // In portions, so that others get to lease in between.
         for portion in hashes.chunks(256) {
@@ -148,7 +152,7 @@ impl RocksStore {
                     batch.delete_cf(self.family(CHUNK), hash.as_bytes());
                 }
             }
-            // Not synced: what a crash brings back is in nobody's way.
+            // Not synced: a chunk that a crash brings back does no harm.
             self.db.write(batch)?;
         }
         Ok(())
