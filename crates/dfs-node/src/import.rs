@@ -109,7 +109,7 @@ pub(crate) fn add_reader(
     import.read(reader, |source| NodeError::Stream { source })?.commit()
 }
 
-/// What changes when somebody writes to a file.
+/// Size and modification time: they change when a program writes to the file.
 fn stamp(file: &File) -> Option<(u64, SystemTime)> {
     let metadata = file.metadata().ok()?;
     Some((metadata.len(), metadata.modified().ok()?))
@@ -240,8 +240,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         Ok(())
     }
 
-    /// Leases a chunk and says whether it is present. Until a page refers to
-    /// it, nobody may remove it.
+    /// Leases a chunk and says whether it is present. The lease keeps
+    /// it in the store until a page refers to it.
     fn lease(&mut self, hash: ChunkHash) -> Result<bool, NodeError> {
         self.leased.push(hash);
         Ok(self.store.lease_chunk(&hash)?)

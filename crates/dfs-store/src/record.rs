@@ -28,7 +28,7 @@ pub struct Item {
 pub struct ProvideRecord {
     /// When the user asked for it, in ms since the Unix epoch.
     pub since_ms: u64,
-    /// Last announcement that reached somebody, in ms since the Unix epoch.
+    /// Last announcement that reached a node, in ms since the Unix epoch.
     pub announced_ms: Option<u64>,
     /// When the next announcement is due, in ms since the Unix epoch.
     pub due_ms: u64,

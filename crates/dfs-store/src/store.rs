@@ -18,7 +18,7 @@ pub trait ChunkStore: Send + Sync + 'static {
     fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError>;
 
     /// The bytes of a chunk, if it is stored. They are not hashed again here:
-    /// whoever hands them to a user or a peer decides on that.
+    /// the caller decides whether to, before a user or a peer gets them.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -32,8 +32,8 @@ pub trait ChunkStore: Send + Sync + 'static {
     fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Like [`Self::has_chunk`], and from now on the chunk is not removed until
-    /// it is released as often as it was leased. Whoever counts a chunk as
-    /// present, or puts one, before anything refers to it leases it first.
+    /// it is released as often as it was leased. Take a lease before relying on
+    /// a chunk, or putting one, that no page references yet.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the lease then holds all the same.
@@ -42,8 +42,8 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Ends one lease of each chunk.
     fn release_chunks(&self, hashes: &[ChunkHash]);
 
-    /// Like [`Self::release_chunks`], and those that no page has and nobody
-    /// leases are removed: what was put for something that came to nothing.
+    /// Like [`Self::release_chunks`], and removes those of the chunks that no
+    /// page has and that are not leased: the remains of a failed addition.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the leases have ended all the same.
@@ -72,9 +72,9 @@ pub trait MetaStore: Send + Sync + 'static {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// Applies the batch and lets go of the owner's pages with these roots.
-    /// Pages that nobody else holds are removed, and with them the chunks that
-    /// no other page has and nobody leases. Returns the bytes of those chunks.
-    /// A crash on the way is made up for when the store is next opened.
+    /// Pages without another owner are removed, and with them the chunks that
+    /// no other page has and that are not leased. Returns the bytes of those
+    /// chunks. After a crash the next opening of the store completes it.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.

@@ -166,7 +166,7 @@ fn file_of(chunks: &[&[u8]]) -> (TreeHash, Page, Manifest) {
     (root.hash, page, manifest)
 }
 
-fn letting_go_removes_exactly_what_nobody_else_needs(store: &impl Store) {
+fn letting_go_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
     let (own, shared, leased) = (b"own".as_slice(), b"shared".as_slice(), b"leased".as_slice());
     for chunk in [own, shared, leased] {
         store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
@@ -236,6 +236,6 @@ suite! {
     records_round_trip_and_go_away,
     listings_come_in_bounded_parts,
     pages_of_equal_chunk_and_different_length_are_told_apart,
-    letting_go_removes_exactly_what_nobody_else_needs,
+    letting_go_removes_exactly_what_no_other_owner_needs,
     a_page_with_two_owners_stays_until_both_let_go,
 }
