@@ -104,7 +104,7 @@ fn demo_options(mut parser: Parser) -> Result<demo::Options> {
 }
 
 fn bench(workspace: &Workspace, mut parser: Parser) -> Result<()> {
-    const USAGE: &str = "the measurement is missing; type: cargo xtask bench dedup OLD NEW";
+    const USAGE: &str = "type: cargo xtask bench dedup OLD NEW";
     let mut values = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -113,10 +113,10 @@ fn bench(workspace: &Workspace, mut parser: Parser) -> Result<()> {
         }
     }
     let mut values = values.into_iter();
-    let name = values.next().context(USAGE)?;
+    let name = values.next().with_context(|| format!("which measurement? {USAGE}"))?;
     match (name.to_str(), values.next(), values.next(), values.next()) {
         (Some("dedup"), Some(old), Some(new), None) => bench::dedup(workspace, old, new),
-        (Some("dedup"), ..) => bail!("two files are wanted: cargo xtask bench dedup OLD NEW"),
+        (Some("dedup"), ..) => bail!("`dedup` takes two files; {USAGE}"),
         _ => bail!("no measurement `{}`; {USAGE}", name.display()),
     }
 }

@@ -11,6 +11,7 @@ use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use dfs_core::merkle::page::LEAF_LEN;
 use dfs_core::profile::PROFILES;
@@ -23,14 +24,27 @@ struct Version {
     pages: Vec<Subtree>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dedup: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let [old, new] = &paths[..] else {
         return Err("two files are wanted: OLD NEW".into());
     };
+    for path in [old, new] {
+        open(path)?;
+    }
     println!(
-        "{:<11} {:>13} {:>8} {:>9} {:>9} {:>8} {:>15}",
-        "profile", "bytes to get", "of NEW", "chunks", "in leaves", "of NEW", "pages shared"
+        "{:<11} {:>13} {:>8} {:>9} {:>10} {:>8} {:>15}",
+        "profile", "bytes to get", "of NEW", "chunks", "leaf bytes", "of NEW", "pages shared"
     );
     for profile in PROFILES {
         report(profile, &read(old, profile)?, &read(new, profile)?);
@@ -38,9 +52,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
 fn read(path: &Path, profile: Profile) -> Result<Version, Box<dyn Error>> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut chunker = Chunker::new(file, profile);
+    let mut chunker = Chunker::new(open(path)?, profile);
     let mut builder = ManifestBuilder::new(Kind::File(profile));
     let (mut leaves, mut pages) = (Vec::new(), Vec::new());
     let keep = |page: Option<(Subtree, Page)>| page.map(|(root, _)| root);
@@ -68,7 +85,7 @@ fn report(profile: Profile, old: &Version, new: &Version) {
     let leaves: u64 = fresh.map(|page| u64::from(page.leaves) * LEAF_LEN as u64).sum();
     let shared = new.pages.iter().filter(|page| pages.contains(&page.hash)).count();
     println!(
-        "{:<11} {:>13} {:>7.2}% {:>9} {:>9} {:>7.3}% {:>15}",
+        "{:<11} {:>13} {:>7.2}% {:>9} {:>10} {:>7.3}% {:>15}",
         profile.name(),
         bytes,
         percent(bytes, new.size),
