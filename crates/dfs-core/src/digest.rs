@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,29 @@ impl ChunkHash {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+/// A BLAKE3 key that separates one use of the hash from all others; derived
+/// from its context once.
+pub(crate) struct DomainKey {
+    context: &'static str,
+    bytes: OnceLock<[u8; DIGEST_LEN]>,
+}
+
+impl DomainKey {
+    pub(crate) const fn new(context: &'static str) -> Self {
+        Self { context, bytes: OnceLock::new() }
+    }
+
+    /// The keyed hash of the parts, one after the other.
+    pub(crate) fn hash(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        let key = self.bytes.get_or_init(|| blake3::derive_key(self.context, b""));
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
     }
 }
 

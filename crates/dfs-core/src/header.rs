@@ -5,7 +5,7 @@
 //! chunks and have memory allocated for them.
 
 use crate::check::named_checks;
-use crate::digest::{Cid, TreeHash};
+use crate::digest::{Cid, DomainKey, TreeHash};
 use crate::limits::{MAX_CHUNKS, MAX_CONTENT_SIZE, MAX_PAGE_LEAVES, MIN_PAGE_LEAVES};
 use crate::merkle::Subtree;
 use crate::profile::Kind;
@@ -16,8 +16,8 @@ pub const HEADER_LEN: usize = 54;
 /// First bytes of every header: the letters `dfs` and the format version.
 pub const MAGIC: [u8; 4] = *b"dfs\x01";
 
-/// Domain of the key under which headers are hashed into CIDs.
-const CID_CONTEXT: &str = "dfs v1 cid";
+/// Key under which headers are hashed into CIDs.
+static CID_KEY: DomainKey = DomainKey::new("dfs v1 cid");
 
 /// Why bytes are not a header of this format version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,8 +170,7 @@ impl Header {
     /// The content identifier.
     #[must_use]
     pub fn cid(&self) -> Cid {
-        let key = blake3::derive_key(CID_CONTEXT, b"");
-        Cid::from_bytes(*blake3::keyed_hash(&key, &self.encode()).as_bytes())
+        Cid::from_bytes(CID_KEY.hash(&[&self.encode()]))
     }
 
     /// What the content is, and how it was cut.

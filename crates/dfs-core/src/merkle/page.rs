@@ -5,7 +5,7 @@
 
 use super::page_tree::PageTree;
 use super::path::{self, ClimbError, Side};
-use super::vertex::{Leaf, SUBTREE_LEN, Subtree};
+use super::vertex::{Leaf, Subtree};
 use crate::check::named_checks;
 use crate::digest::ChunkHash;
 use crate::header::Header;
@@ -311,10 +311,19 @@ impl PageProof {
     /// [`PageError::ProofEncoding`] unless the bytes are at most
     /// [`MAX_PAGE_PROOF`] whole siblings.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        let (siblings, rest) = bytes.as_chunks::<SUBTREE_LEN>();
-        if !rest.is_empty() || siblings.len() > MAX_PAGE_PROOF {
-            return Err(PageError::ProofEncoding { found: bytes.len() });
-        }
-        Ok(Self { siblings: siblings.iter().map(Subtree::decode).collect() })
+        decode_siblings(bytes, MAX_PAGE_PROOF, Subtree::decode).map(|siblings| Self { siblings })
     }
+}
+
+/// The siblings of a proof, at most `most` of them.
+pub(super) fn decode_siblings<V, const LEN: usize>(
+    bytes: &[u8],
+    most: usize,
+    decode: impl Fn(&[u8; LEN]) -> V,
+) -> Result<Vec<V>, PageError> {
+    let (siblings, rest) = bytes.as_chunks::<LEN>();
+    if !rest.is_empty() || siblings.len() > most {
+        return Err(PageError::ProofEncoding { found: bytes.len() });
+    }
+    Ok(siblings.iter().map(decode).collect())
 }

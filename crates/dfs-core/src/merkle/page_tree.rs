@@ -9,7 +9,7 @@
 
 use rs_merkle::{Hasher, MerkleTree};
 
-use super::page::PageError;
+use super::page::{PageError, decode_siblings};
 use super::path;
 use super::vertex::{Leaf, Subtree, SumVertex, VERTEX_LEN, Vertex};
 use crate::limits::{MAX_LEAF_PROOF, MAX_PAGE_LEAVES};
@@ -112,11 +112,7 @@ impl LeafProof {
     /// [`PageError::ProofEncoding`] unless the bytes are at most
     /// [`MAX_LEAF_PROOF`] whole siblings.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        let (siblings, rest) = bytes.as_chunks::<VERTEX_LEN>();
-        if !rest.is_empty() || siblings.len() > MAX_LEAF_PROOF {
-            return Err(PageError::ProofEncoding { found: bytes.len() });
-        }
-        Ok(Self { siblings: siblings.iter().map(Vertex::decode).collect() })
+        decode_siblings(bytes, MAX_LEAF_PROOF, Vertex::decode).map(|siblings| Self { siblings })
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the trees are made of: leaves, vertices inside a page, subtrees of
 //! pages, and the keyed hashes that join them.
 
-use std::sync::OnceLock;
-
-use crate::digest::{ChunkHash, TreeHash};
+use crate::digest::{ChunkHash, DomainKey, TreeHash};
 
 /// One chunk as the tree sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,9 +79,10 @@ impl From<Leaf> for Vertex {
 
 impl SumVertex for Vertex {
     fn parent(left: Self, right: Self) -> Option<Self> {
-        static KEY: Key = Key::new("dfs v1 page parent");
+        static KEY: DomainKey = DomainKey::new("dfs v1 page parent");
         let len = left.len.checked_add(right.len)?;
-        Some(Self { hash: KEY.hash(&[&left.encode(), &right.encode()]), len })
+        let hash = TreeHash::from_bytes(KEY.hash(&[&left.encode(), &right.encode()]));
+        Some(Self { hash, len })
     }
 }
 
@@ -106,15 +105,15 @@ impl Subtree {
     /// root.
     #[must_use]
     pub(crate) fn of_page(leaves: u32, root: Vertex) -> Self {
-        static KEY: Key = Key::new("dfs v1 page root");
-        let hash = KEY.hash(&[&leaves.to_le_bytes(), &root.encode()]);
+        static KEY: DomainKey = DomainKey::new("dfs v1 page root");
+        let hash = TreeHash::from_bytes(KEY.hash(&[&leaves.to_le_bytes(), &root.encode()]));
         Self { hash, len: root.len, leaves }
     }
 
     /// The root of content without any bytes.
     #[must_use]
     pub fn empty() -> Self {
-        Self { hash: CONTENT_PARENT.hash(&[]), len: 0, leaves: 0 }
+        Self { hash: TreeHash::from_bytes(CONTENT_PARENT.hash(&[])), len: 0, leaves: 0 }
     }
 
     /// Hash, then bytes and leaves in little-endian order.
@@ -140,34 +139,13 @@ impl Subtree {
     }
 }
 
-static CONTENT_PARENT: Key = Key::new("dfs v1 content parent");
+static CONTENT_PARENT: DomainKey = DomainKey::new("dfs v1 content parent");
 
 impl SumVertex for Subtree {
     fn parent(left: Self, right: Self) -> Option<Self> {
         let len = left.len.checked_add(right.len)?;
         let leaves = left.leaves.checked_add(right.leaves)?;
-        let hash = CONTENT_PARENT.hash(&[&left.encode(), &right.encode()]);
+        let hash = TreeHash::from_bytes(CONTENT_PARENT.hash(&[&left.encode(), &right.encode()]));
         Some(Self { hash, len, leaves })
-    }
-}
-
-/// A BLAKE3 key that separates one use of the hash from all others.
-struct Key {
-    context: &'static str,
-    bytes: OnceLock<[u8; 32]>,
-}
-
-impl Key {
-    const fn new(context: &'static str) -> Self {
-        Self { context, bytes: OnceLock::new() }
-    }
-
-    fn hash(&self, parts: &[&[u8]]) -> TreeHash {
-        let key = self.bytes.get_or_init(|| blake3::derive_key(self.context, b""));
-        let mut hasher = blake3::Hasher::new_keyed(key);
-        for part in parts {
-            hasher.update(part);
-        }
-        TreeHash::from_bytes(*hasher.finalize().as_bytes())
     }
 }
