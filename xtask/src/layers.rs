@@ -13,11 +13,12 @@ use crate::workspace::Workspace;
 /// `[dependencies]`. Data flows from right to left and never back.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("dfs-core", &[]),
-    ("dfs-store", &["dfs-core"]),
+    ("dfs-metrics", &[]),
+    ("dfs-store", &["dfs-core", "dfs-metrics"]),
     ("dfs-wire", &["dfs-core"]),
     ("dfs-transfer", &["dfs-core"]),
     ("dfs-control", &["dfs-core"]),
-    ("dfs-net", &["dfs-core", "dfs-wire"]),
+    ("dfs-net", &["dfs-core", "dfs-metrics", "dfs-wire"]),
     ("dfs-node", &["dfs-control", "dfs-core", "dfs-net", "dfs-store", "dfs-transfer", "dfs-wire"]),
     ("dfsd", &["dfs-core", "dfs-node"]),
     ("dfsctl", &["dfs-control", "dfs-core"]),
