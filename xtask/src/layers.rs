@@ -19,8 +19,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dfs-transfer", &["dfs-core"]),
     ("dfs-control", &["dfs-core"]),
     ("dfs-net", &["dfs-core", "dfs-metrics", "dfs-wire"]),
-    ("dfs-node", &["dfs-control", "dfs-core", "dfs-net", "dfs-store", "dfs-transfer", "dfs-wire"]),
-    ("dfsd", &["dfs-core", "dfs-node"]),
+    ("dfs-node", &["dfs-core", "dfs-metrics", "dfs-net", "dfs-store", "dfs-transfer", "dfs-wire"]),
+    ("dfs-daemon", &["dfs-control", "dfs-metrics", "dfs-node"]),
+    ("dfsd", &["dfs-daemon"]),
     ("dfsctl", &["dfs-control", "dfs-core"]),
     ("dfs-tests", &[]),
     ("xtask", &[]),
@@ -52,6 +53,11 @@ const BANNED: &[Ban] = &[
         packages: &["dfs-net"],
         targets: &["rocksdb", "librocksdb-sys"],
         reason: "the network never touches the store; requests leave it as events",
+    },
+    Ban {
+        packages: &["dfs-node"],
+        targets: &["tonic", "axum", "tokio-rustls", "signal-hook", "clap"],
+        reason: "a program that embeds a node brings its own control plane and signals",
     },
 ];
 
@@ -95,7 +101,7 @@ fn check_edges(graph: &Graph, package: &str) -> Vec<String> {
         .map(|dependency| {
             format!(
                 "{package} -> {dependency} is not allowed ({}); move the shared code down into \
-                 what both may use, or join the two in dfs-node",
+                 what both may use, or join the two in dfs-node or dfs-daemon",
                 if allowed.is_empty() {
                     "it stands on no other crate".to_owned()
                 } else {
@@ -144,7 +150,9 @@ mod tests {
         ("libp2p", "libp2p-swarm"),
         ("dfs-node", "dfs-store"),
         ("dfs-node", "dfs-net"),
-        ("dfsd", "dfs-node"),
+        ("dfs-daemon", "dfs-node"),
+        ("dfs-daemon", "dfs-control"),
+        ("dfsd", "dfs-daemon"),
         ("dfsctl", "dfs-control"),
     ];
 

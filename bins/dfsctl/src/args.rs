@@ -98,7 +98,13 @@ pub(crate) enum Command {
     /// List the content held here
     List(Format),
     /// Show the daemon at a glance
-    Status(Format),
+    Status {
+        /// Show its background workers instead
+        #[arg(long)]
+        workers: bool,
+        #[command(flatten)]
+        format: Format,
+    },
     /// List the nodes known
     Peers(Format),
 }

@@ -1,13 +1,15 @@
 //! The DFS daemon: arguments in, exit code out. Everything else is in
-//! `dfs_node::daemon`.
+//! `dfs-daemon`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use dfs_node::daemon::{self, ControlAddress, DaemonConfig, DaemonError, Ending};
-use dfs_node::{DhtMode, Multiaddr, NodeConfig};
+use dfs_daemon::{
+    ControlAddress, DaemonConfig, DaemonError, DhtMode, Ending, Multiaddr, NodeConfig,
+};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -32,9 +34,12 @@ struct Args {
     /// File to leave the control token in; by default where dfsctl looks for it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Allow a control address other than loopback; it is protected with TLS
+    /// Allow addresses other than loopback for control, protected with TLS, and for metrics
     #[arg(long)]
     allow_remote_control: bool,
+    /// Serve metrics and health over HTTP there, as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    metrics_addr: Option<SocketAddr>,
     /// Directory of the database; created if absent
     #[arg(long, value_name = "DIR", default_value = "./data/rocksdb")]
     db_path: PathBuf,
@@ -92,7 +97,7 @@ fn main() {
         Ok(Ending::Orderly) => (0, CLOSE_TIME),
         Ok(Ending::Cut) => (0, Duration::ZERO),
         Err(error) => {
-            eprintln!("dfsd: {}", daemon::report(&error));
+            eprintln!("dfsd: {}", dfs_daemon::report(&error));
             (1, CLOSE_TIME)
         }
     };
@@ -107,7 +112,7 @@ async fn run(args: Args) -> Result<Ending, DaemonError> {
     // Before anything is created: a refusal leaves nothing behind.
     args.grpc_addr.check(args.allow_remote_control)?;
     let certificate_file = beside(&args.key_file, ".control.pem");
-    let keypair = daemon::load_identity(&args.key_file)?;
+    let keypair = dfs_daemon::load_identity(&args.key_file)?;
     let mut node = NodeConfig::new(keypair, args.db_path);
     node.net.listen = args.listen_p2p;
     node.net.bootstrap = args.bootstrap;
@@ -116,13 +121,14 @@ async fn run(args: Args) -> Result<Ending, DaemonError> {
         Mode::Server => DhtMode::Server,
         Mode::Client => DhtMode::Client,
     };
-    daemon::run(DaemonConfig {
+    dfs_daemon::run(DaemonConfig {
         node,
         grpc_addr: args.grpc_addr,
         token_file: args.token_file,
         allow_remote_control: args.allow_remote_control,
         certificate_file,
         ready_file: args.ready_file,
+        metrics_addr: args.metrics_addr,
     })
     .await
 }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 /// How a file is cut into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
 pub enum Profile {
     /// FastCDC: 16 KiB minimum, 64 KiB average, 256 KiB maximum. An edited
     /// file keeps the chunks away from the edit.
@@ -24,7 +23,6 @@ pub const PROFILES: [Profile; 3] = [Profile::FastCdc, Profile::FastCdc1M, Profil
 
 /// What the content of a CID is, and with it how the content was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Kind {
     /// The bytes of one file.
     File(Profile),

@@ -10,7 +10,6 @@ use crate::config::DhtMode;
 
 /// Something happened that the node may have to act upon.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum NetEvent {
     /// A peer asks for a header or a page; to be answered with
     /// [`crate::NetHandle::respond_metadata`].

@@ -6,6 +6,8 @@ use std::time::Duration;
 use dfs_net::{Keypair, NetConfig};
 use dfs_store::RocksOptions;
 
+use crate::timing::PROVIDE_INTERVAL;
+
 /// Where a node keeps what it has.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -33,9 +35,6 @@ pub struct NodeConfig {
     /// the two days that others keep them; up to a sixth less, spread by CID.
     pub provide_interval: Duration,
 }
-
-/// See [`NodeConfig::provide_interval`].
-const PROVIDE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 impl NodeConfig {
     /// A node with this key whose database is in `db_path`.

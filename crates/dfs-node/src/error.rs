@@ -1,22 +1,45 @@
-//! Errors of a node, each of one kind that a user can tell apart.
+//! Errors of a node, and the kinds of failure that a user can tell apart.
+//!
+//! The kinds carry no exit codes and no gRPC codes: the table that maps them
+//! is with the control plane.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use dfs_control::Failure;
-use dfs_core::Cid;
+use dfs_core::{ChunkHash, Cid, HeaderError, TreeHash};
 use dfs_net::NetError;
 use dfs_net::identity::IdentityError;
 use dfs_store::StoreError;
 
-use crate::output::OutputError;
+use crate::content::export::OutputError;
 
-/// The kinds of failure, as gRPC codes and exit codes know them.
-pub type FailureKind = Failure;
+/// What kind of failure an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Anything without a kind of its own.
+    Other,
+    /// The request cannot be carried out as it was made.
+    Usage,
+    /// The file or the content does not exist here.
+    NotFound,
+    /// No provider of the content answered.
+    NoProvider,
+    /// The user ended the work.
+    Cancelled,
+    /// The node is shutting down.
+    ShuttingDown,
+    /// The system forbids it.
+    Permission,
+    /// Bytes received or stored do not have their hash.
+    Verification,
+    /// A disk or a quota is full.
+    NoSpace,
+    /// The destination exists already.
+    Exists,
+}
 
 /// What can go wrong in a node.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum NodeError {
     /// The content is not held here completely.
     #[error("{cid} is not held here; add it or get it first")]
@@ -24,21 +47,21 @@ pub enum NodeError {
         /// The content.
         cid: Cid,
     },
-    /// Not even a part of the content is here.
+    /// The node has no part of the content.
     #[error("there is nothing of {cid} here")]
     NothingOf {
         /// The content.
         cid: Cid,
     },
     /// A file cannot be read.
-    #[error("cannot read {}{}", path.display(), hint(source))]
+    #[error("cannot read {}{}", path.display(), user_hint(source))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system answered.
         source: io::Error,
     },
-    /// Something that is not a regular file.
+    /// The path is not a regular file.
     #[error("{} is {what}, and only regular files can be added", path.display())]
     NotAFile {
         /// The path.
@@ -46,28 +69,37 @@ pub enum NodeError {
         /// What it is instead.
         what: &'static str,
     },
-    /// The file was written to while it was being added.
-    #[error("{} changed while it was being added; add it again when nobody writes to it", path.display())]
+    /// Another program wrote to the file while it was being added.
+    #[error("{} changed while it was being added; add it again when no program writes to it", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
+    /// The content has more chunks than the format allows.
+    #[error("the content is too large")]
+    TooLarge {
+        /// The limit that it exceeds.
+        source: HeaderError,
+    },
+    /// The caller ended an addition before its end.
+    #[error("adding was interrupted")]
+    Interrupted,
     /// The content cannot be written out.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// A stream of bytes broke off.
+    /// The stream of bytes to add ended early.
     #[error("the bytes to add broke off")]
     Stream {
         /// How.
         source: io::Error,
     },
-    /// A stored chunk is missing or no longer has its hash.
-    #[error("the database has lost a chunk of {cid}: {detail}")]
+    /// A stored chunk or page is missing or no longer has its hash.
+    #[error("the stored copy of {cid} is damaged")]
     Damaged {
         /// The content.
         cid: Cid,
-        /// What is wrong.
-        detail: String,
+        /// What is wrong with it.
+        source: Damage,
     },
     /// The store failed.
     #[error(transparent)]
@@ -75,41 +107,64 @@ pub enum NodeError {
     /// The network failed.
     #[error(transparent)]
     Net(#[from] NetError),
-    /// There is no identity.
+    /// The node has no identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// A download ended without success.
-    #[error("{cause}")]
+    #[error("{reason}")]
     Download {
-        /// Why.
-        cause: String,
+        /// The reason, as recorded with the download.
+        reason: String,
         /// What kind of failure it is.
-        kind: Failure,
+        kind: FailureKind,
+    },
+    /// A part that the node cannot do without has ended by itself.
+    #[error("{part} has ended")]
+    PartEnded {
+        /// The part.
+        part: &'static str,
     },
     /// The node is being shut down.
     #[error("the node is shutting down")]
     ShuttingDown,
 }
 
+/// What is wrong with stored content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// A page of leaves is missing.
+    #[error("page {0} is missing")]
+    MissingPage(TreeHash),
+    /// A chunk is missing.
+    #[error("chunk {0} is missing")]
+    MissingChunk(ChunkHash),
+    /// A chunk does not have the bytes that its hash names.
+    #[error("chunk {0} has other bytes")]
+    OtherBytes(ChunkHash),
+}
+
 impl NodeError {
     /// What kind of failure this is.
     #[must_use]
-    pub fn kind(&self) -> Failure {
+    pub fn kind(&self) -> FailureKind {
         match self {
-            Self::NotHeld { .. } | Self::NothingOf { .. } => Failure::NotFound,
-            Self::Read { source, .. } => of_io(source),
-            Self::NotAFile { .. } => Failure::Usage,
+            Self::NotHeld { .. } | Self::NothingOf { .. } => FailureKind::NotFound,
+            Self::Read { source, .. } => kind_of_io(source),
+            Self::NotAFile { .. } | Self::TooLarge { .. } => FailureKind::Usage,
+            Self::Interrupted => FailureKind::Cancelled,
             Self::Output(error) => error.kind(),
-            Self::Damaged { .. } => Failure::Verification,
-            Self::Store(StoreError::NoSpace { .. }) => Failure::NoSpace,
-            Self::Identity(IdentityError::Exposed { .. }) => Failure::Permission,
+            Self::Damaged { .. } => FailureKind::Verification,
+            Self::Store(error) => kind_of_store(error),
+            Self::Identity(error) => kind_of_identity(error),
             Self::Download { kind, .. } => *kind,
-            Self::ShuttingDown | Self::Net(NetError::Closed) => Failure::Unreachable,
-            _ => Failure::Other,
+            Self::ShuttingDown | Self::Net(NetError::Closed) => FailureKind::ShuttingDown,
+            Self::Changed { .. } | Self::Stream { .. } | Self::Net(_) | Self::PartEnded { .. } => {
+                FailureKind::Other
+            }
         }
     }
 
-    /// The error and everything behind it in one line.
+    /// The error and its sources in one line.
     #[must_use]
     pub fn report(&self) -> String {
         report(self)
@@ -117,7 +172,8 @@ impl NodeError {
 }
 
 /// An error and its sources, joined by colons.
-pub(crate) fn report(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -129,22 +185,38 @@ pub(crate) fn report(error: &dyn std::error::Error) -> String {
 }
 
 /// The kind of failure behind a system error.
-pub(crate) fn of_io(error: &io::Error) -> Failure {
+pub(crate) fn kind_of_io(error: &io::Error) -> FailureKind {
     match error.kind() {
-        io::ErrorKind::NotFound => Failure::NotFound,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Failure::Permission,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::NoSpace,
-        io::ErrorKind::AlreadyExists => Failure::Exists,
-        _ => Failure::Other,
+        io::ErrorKind::NotFound => FailureKind::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            FailureKind::Permission
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::NoSpace,
+        io::ErrorKind::AlreadyExists => FailureKind::Exists,
+        _ => FailureKind::Other,
     }
 }
 
-/// Who is asked to open files, where that is the reason for the failure.
-pub(crate) fn hint(error: &io::Error) -> String {
+fn kind_of_store(error: &StoreError) -> FailureKind {
+    match error {
+        StoreError::NoSpace { .. } => FailureKind::NoSpace,
+        _ => FailureKind::Other,
+    }
+}
+
+fn kind_of_identity(error: &IdentityError) -> FailureKind {
+    match error {
+        IdentityError::Exposed { .. } => FailureKind::Permission,
+        _ => FailureKind::Other,
+    }
+}
+
+/// The user that this process runs as, where that explains the failure.
+pub(crate) fn user_hint(error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    format!(" (the daemon runs as {})", user())
+    format!(" (the node runs as {})", user())
 }
 
 /// Name of the user that this process runs as.

@@ -1,44 +1,58 @@
-//! A DFS node: the store, the network and the download scheduler joined into
-//! one thing that adds, serves and gets files.
+//! A DFS node in process: store, network and downloads joined into an engine
+//! that adds, serves and gets files.
 //!
-//! [`NodeRuntime`] owns a running node and [`NodeClient`] is the cloneable way
-//! to speak to it, from this process or, through [`rpc`], from another one.
-//! [`daemon`] is what `dfsd` runs. There is no global state: any number of
-//! nodes live in one process.
+//! [`NodeRuntime`] owns a running node. [`NodeClient`] is its cloneable handle,
+//! with one part for each area: [`Content`], [`Downloads`], [`Provide`] and
+//! [`Network`]. There is no global state, so any number of nodes live in one
+//! process. Signals, exit codes and the control plane are not here.
 //!
 //! ```
 //! use dfs_node::{AddOptions, NodeConfig, NodeRuntime};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), dfs_node::NodeError> {
 //! let node = NodeRuntime::start(NodeConfig::in_memory()).await?;
-//! let added = node.client().add_bytes("hello".into(), AddOptions::default()).await?;
+//! let added = node.client().content().add_bytes("hello".into(), AddOptions::default()).await?;
 //! assert_eq!(added.size, 5);
 //! node.shutdown().await;
 //! # Ok(()) }
 //! ```
 
-mod announcements;
+mod blocking;
 mod client;
 mod clock;
 mod config;
-pub mod daemon;
-mod disk;
+mod content;
+mod download;
 mod error;
-mod fetch;
-mod import;
-mod output;
+mod feed;
+mod gate;
+mod maintenance;
+mod metrics;
+mod network;
+mod node;
 mod provide;
-pub mod rpc;
-mod runtime;
-mod serve;
+mod scope;
+mod timing;
+mod upload;
+mod workers;
 
-pub use announcements::Heard;
-pub use client::{Held, Inspection, NodeClient, NodeStatus, Verified};
+pub use client::{NodeClient, NodeStatus};
 pub use config::{NodeConfig, StoreConfig};
-pub use dfs_core::{Cid, Profile};
-pub use dfs_net::{DhtMode, Keypair, Multiaddr, PeerId, identity};
-pub use error::{FailureKind, NodeError};
-pub use fetch::{DownloadStatus, GetOptions, Phase};
-pub use import::{AddOptions, Added};
-pub use output::OutputError;
-pub use runtime::NodeRuntime;
+pub use content::export::OutputError;
+pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
+pub use dfs_core::{ChunkHash, Cid, Header, Kind, Leaf, Manifest, Profile, TreeHash};
+pub use dfs_metrics::Registry;
+pub use dfs_net::{
+    DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError, NetStatus, PeerId, PeerInfo,
+    identity,
+};
+pub use dfs_store::{Item, ProvideRecord, RocksOptions, StoreError};
+pub use dfs_wire::Announcement;
+pub use download::{DownloadStatus, Downloads, GetOptions, Phase};
+pub use error::{Damage, FailureKind, NodeError, report};
+pub use feed::Heard;
+pub use metrics::{Metrics, OutcomeLabel, WorkerLabel};
+pub use network::Network;
+pub use node::NodeRuntime;
+pub use provide::{Provide, Verified};
+pub use workers::{WorkerState, WorkerStatus};

@@ -168,6 +168,5 @@ fn chunker(profile: Profile) -> Chunker {
         Profile::FastCdc => Chunker::Fastcdc,
         Profile::FastCdc1M => Chunker::Fastcdc1m,
         Profile::Fixed => Chunker::Fixed,
-        _ => Chunker::Unspecified,
     }
 }

@@ -10,6 +10,7 @@ mod peers;
 mod provide;
 mod remove;
 mod status;
+mod workers;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -39,7 +40,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             announcements::run(&target, follow, format).await
         }
         Command::List(format) => list::run(&target, format).await,
-        Command::Status(format) => status::run(&target, format).await,
+        Command::Status { workers: true, format } => workers::run(&target, format).await,
+        Command::Status { workers: false, format } => status::run(&target, format).await,
         Command::Peers(format) => peers::run(&target, format).await,
     }
 }

@@ -21,15 +21,15 @@ async fn cancel_in(
     reached: impl FnMut(&dfs_node::DownloadStatus) -> bool,
 ) {
     let client = node.client();
-    let mut status = client.get(cid, options).await.expect("a download");
+    let mut status = client.downloads().get(cid, options).await.expect("a download");
     status.wait_for(reached).await.expect("it runs");
     let start = Instant::now();
-    assert!(client.cancel(cid).await);
+    assert!(client.downloads().cancel(cid).await);
     let end = status.wait_for(|status| status.phase.is_final()).await.expect("it ends").clone();
     assert_eq!((end.phase, end.failure), (Phase::Cancelled, Some(FailureKind::Cancelled)));
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
-    assert!(!client.cancel(cid).await, "it is over");
-    let known = client.download_status(cid).await.expect("status").expect("remembered");
+    assert!(!client.downloads().cancel(cid).await, "it is over");
+    let known = client.downloads().status(cid).await.expect("status").expect("remembered");
     assert_eq!(known.phase, Phase::Cancelled);
 }
 
@@ -93,7 +93,8 @@ async fn between_retries_of_chunks_and_what_it_got_is_kept() {
     cancel_in(&node, content.cid(), hold(600), |status| status.chunks_done == 4).await;
     // A later get asks for the two that are missing, and for no other.
     rested.store(true, Ordering::SeqCst);
-    let done = node.client().get_and_wait(content.cid(), hold(20)).await.expect("two more");
+    let done =
+        node.client().downloads().get_and_wait(content.cid(), hold(20)).await.expect("two more");
     assert_eq!(done.bytes_fetched, 2 << 16);
 }
 
@@ -104,7 +105,8 @@ async fn in_assembly_and_no_part_of_the_file_is_left() {
     // Large enough that writing it out takes longer than noticing it.
     let mut bytes = vec![0; 512 << 20];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
-    let added = node.client().add_bytes(bytes.into(), Default::default()).await.expect("added");
+    let added =
+        node.client().content().add_bytes(bytes.into(), Default::default()).await.expect("added");
     let mut options = hold(600);
     options.path = Some(directory.path().join("out"));
     cancel_in(&node, added.cid, options, |status| status.phase == Phase::Assembling).await;
@@ -118,12 +120,12 @@ async fn removing_ends_a_running_download_and_leaves_nothing() {
     let node = node(&[&peer]).await;
     peer.announce(content.cid()).await;
     let client = node.client();
-    let mut status = client.get(content.cid(), hold(600)).await.expect("a download");
+    let mut status = client.downloads().get(content.cid(), hold(600)).await.expect("a download");
     status.wait_for(|status| status.chunks_done == 4).await.expect("it runs");
     let start = Instant::now();
-    assert_eq!(client.remove(content.cid()).await.expect("removed"), 4 << 16);
+    assert_eq!(client.content().remove(content.cid()).await.expect("removed"), 4 << 16);
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
-    assert!(client.download_status(content.cid()).await.expect("a look").is_none());
+    assert!(client.downloads().status(content.cid()).await.expect("a look").is_none());
     assert_eq!(client.status().await.expect("status").chunks, 0);
-    assert!(client.downloads().await.expect("a look").is_empty());
+    assert!(client.downloads().list().recv().await.is_none());
 }

@@ -93,7 +93,8 @@ async fn alone_with(lie: Lie) -> (NodeRuntime, Peer, Arc<Content>, NodeError) {
     let peer = liar(&content, lie).await;
     let node = node(&[&peer]).await;
     peer.announce(content.cid()).await;
-    let error = node.client().get_and_wait(content.cid(), hold(2)).await.expect_err("a lie");
+    let error =
+        node.client().downloads().get_and_wait(content.cid(), hold(2)).await.expect_err("a lie");
     (node, peer, content, error)
 }
 
@@ -112,10 +113,10 @@ async fn liars_are_kept_out_and_nothing_of_theirs_is_kept() {
     let runs = lies.map(|lie| async move {
         let (node, peer, content, error) = alone_with(lie).await;
         assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
-        let held = node.client().read(content.cid()).await;
+        let held = node.client().content().read(content.cid()).await;
         assert!(matches!(held, Err(NodeError::NotHeld { .. })), "{lie:?}");
         // It is kept out from then on.
-        let known = node.client().peers().await.expect("peers");
+        let known = node.client().network().peers().await.expect("peers");
         let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
         assert!(!known.is_connected(), "{lie:?}");
         node.shutdown().await;
@@ -129,7 +130,7 @@ async fn silence_ends_in_a_failure_with_a_cause() {
         let (node, peer, _, error) = alone_with(lie).await;
         assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
         assert!(error.to_string().contains("no provider answered"), "{error}");
-        let known = node.client().peers().await.expect("peers");
+        let known = node.client().network().peers().await.expect("peers");
         let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
         assert!(known.is_connected(), "silence is no lie");
         node.shutdown().await;
@@ -148,8 +149,12 @@ async fn one_honest_peer_among_liars_is_enough() {
     for peer in &peers {
         peer.announce(content.cid()).await;
     }
-    node.client().get_and_wait(content.cid(), hold(60)).await.expect("an honest peer is there");
-    let mut parts = node.client().read(content.cid()).await.expect("held");
+    node.client()
+        .downloads()
+        .get_and_wait(content.cid(), hold(60))
+        .await
+        .expect("an honest peer is there");
+    let mut parts = node.client().content().read(content.cid()).await.expect("held");
     let mut bytes = Vec::new();
     while let Some(part) = parts.recv().await {
         bytes.extend_from_slice(&part.expect("a verified part"));

@@ -216,9 +216,9 @@ async fn alone_with(metadata: Script, chunk: Script) -> u64 {
     let cid = content.cid();
     let what = format!("{metadata:.60?} {chunk:.60?}");
     let raw = Raw::start(addr, content, metadata, chunk).await;
-    let error = node.client().get_and_wait(cid, hold(3)).await.expect_err("a lie");
+    let error = node.client().downloads().get_and_wait(cid, hold(3)).await.expect_err("a lie");
     assert_eq!(error.kind(), FailureKind::NoProvider, "{what}: {error}");
-    let known = node.client().peers().await.expect("peers");
+    let known = node.client().network().peers().await.expect("peers");
     let known = known.iter().find(|known| known.peer == raw.peer).expect("known");
     assert!(!known.is_connected(), "kept out after {what}");
     node.shutdown().await;

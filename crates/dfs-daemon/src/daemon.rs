@@ -1,0 +1,212 @@
+//! The life of a daemon, from its start to its end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dfs_metrics::Registry;
+use dfs_node::{Keypair, NodeConfig, NodeError, NodeRuntime, identity};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::{Control, ControlAddress};
+use crate::error::DaemonError;
+use crate::metrics::{Endpoint, Metrics};
+use crate::ready::ReadyFile;
+use crate::signals::Signals;
+use crate::timing::{CALLS_TIMEOUT, STOP_TIMEOUT};
+
+/// Settings of a daemon.
+#[derive(Debug, Clone)]
+pub struct DaemonConfig {
+    /// Settings of the node.
+    pub node: NodeConfig,
+    /// Where the control plane listens.
+    pub grpc_addr: ControlAddress,
+    /// File for the control token; by default where `dfsctl` looks for it.
+    pub token_file: Option<PathBuf>,
+    /// Whether control and metrics may listen beyond loopback.
+    pub allow_remote_control: bool,
+    /// Key and certificate for TLS; made when first needed.
+    pub certificate_file: PathBuf,
+    /// Written when everything is up, removed at the end.
+    pub ready_file: Option<PathBuf>,
+    /// Where the metrics endpoint listens; `None` for no endpoint.
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// How a daemon has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything is saved and closed.
+    Orderly,
+    /// The stop took too long, or a second signal arrived. Work may still be
+    /// under way on blocking threads. What was acknowledged is safe.
+    Cut,
+}
+
+/// Reads the key file, or creates it.
+///
+/// # Errors
+/// [`DaemonError::Node`] if other users can read it or it is not a key.
+pub fn load_identity(path: &Path) -> Result<Keypair, DaemonError> {
+    identity::load_or_create(path).map_err(|error| NodeError::from(error).into())
+}
+
+/// Runs a daemon until a signal, or until a part has ended that it cannot do
+/// without.
+///
+/// # Errors
+/// [`DaemonError`] if it cannot start or such a part has ended.
+pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
+    config.grpc_addr.check(config.allow_remote_control)?;
+    check_metrics_addr(config.metrics_addr, config.allow_remote_control)?;
+    let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::default());
+    metrics.register(&mut registry);
+    let control =
+        Control::open(&config.grpc_addr, config.token_file, &config.certificate_file).await?;
+    let endpoint = match config.metrics_addr {
+        Some(addr) => Some(Endpoint::bind(addr).await?),
+        None => None,
+    };
+    let address = control.address();
+    let fingerprint = control.certificate().map(|made| made.fingerprint().to_string());
+    if let Some(fingerprint) = &fingerprint {
+        tracing::info!(tls_fingerprint = %fingerprint, "control with TLS");
+    }
+    let node = NodeRuntime::start_with_metrics(config.node, &mut registry).await?;
+    let stop = CancellationToken::new();
+    let mut servers = Servers::start(control, endpoint, registry, metrics, &node, &stop);
+    let ready = match config.ready_file {
+        Some(path) => {
+            let net = node.client().network().status().await?;
+            let metrics_addr = servers.metrics_addr.map(|addr| addr.to_string());
+            let fingerprint = fingerprint.as_deref();
+            Some(ReadyFile::write(path, &address, fingerprint, metrics_addr.as_deref(), &net)?)
+        }
+        None => None,
+    };
+    tracing::info!(grpc_addr = %address, "ready");
+
+    let failed = tokio::select! {
+        name = signals.recv() => {
+            tracing::info!(signal = name, "stopping");
+            None
+        }
+        error = servers.ended() => Some(error),
+        error = node.failed() => Some(error.into()),
+    };
+    drop(ready);
+    if let Some(error) = &failed {
+        tracing::error!(error = dfs_node::report(error), "stopping");
+    }
+    let ending = tokio::select! {
+        stopped = timeout(STOP_TIMEOUT, stop_all(node, servers, stop)) => match stopped {
+            Ok(ending) => ending,
+            Err(_) => {
+                tracing::warn!("stopping took too long; what was acknowledged is safe");
+                Ending::Cut
+            }
+        },
+        name = signals.recv() => {
+            tracing::warn!(signal = name, "stopping at once");
+            Ending::Cut
+        }
+    };
+    match failed {
+        None => Ok(ending),
+        Some(error) => Err(error),
+    }
+}
+
+/// Metrics tell other machines what a node does, so they stay on loopback
+/// unless remote control was allowed.
+fn check_metrics_addr(addr: Option<SocketAddr>, allow_remote: bool) -> Result<(), DaemonError> {
+    match addr {
+        Some(addr) if !addr.ip().is_loopback() && !allow_remote => {
+            Err(DaemonError::MetricsNotLoopback { addr })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Stops the servers and then the node; the list of the order is in
+/// [`NodeRuntime::shutdown_after`].
+async fn stop_all(node: NodeRuntime, servers: Servers, stop: CancellationToken) -> Ending {
+    let mut ending = Ending::Orderly;
+    let control = async {
+        stop.cancel();
+        if !servers.join().await {
+            ending = Ending::Cut;
+        }
+    };
+    node.shutdown_after(control).await;
+    ending
+}
+
+/// The tasks that serve calls and metrics.
+struct Servers {
+    control: JoinHandle<Result<(), tonic::transport::Error>>,
+    endpoint: Option<JoinHandle<std::io::Result<()>>>,
+    metrics_addr: Option<SocketAddr>,
+}
+
+impl Servers {
+    fn start(
+        control: Control,
+        endpoint: Option<Endpoint>,
+        registry: Registry,
+        metrics: Arc<Metrics>,
+        node: &NodeRuntime,
+        stop: &CancellationToken,
+    ) -> Self {
+        let client = node.client();
+        let control = tokio::spawn(control.serve(client.clone(), metrics, stop.clone()));
+        let metrics_addr = endpoint.as_ref().map(Endpoint::addr);
+        let endpoint = endpoint.map(|endpoint| {
+            tracing::info!(metrics_addr = %endpoint.addr(), "metrics");
+            tokio::spawn(endpoint.serve(registry, client.clone(), stop.clone()))
+        });
+        Self { control, endpoint, metrics_addr }
+    }
+
+    /// Waits until a server has ended by itself.
+    async fn ended(&mut self) -> DaemonError {
+        let endpoint = async {
+            match &mut self.endpoint {
+                Some(endpoint) => endpoint.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = &mut self.control => match ended {
+                Ok(Err(source)) => DaemonError::Serve { source },
+                Ok(Ok(())) | Err(_) => DaemonError::ServerEnded { server: "the control plane" },
+            },
+            _ = endpoint => DaemonError::ServerEnded { server: "the metrics endpoint" },
+        }
+    }
+
+    /// Waits for the last calls, a little. Returns whether they have ended by
+    /// themselves.
+    async fn join(mut self) -> bool {
+        let ended =
+            self.control.is_finished() || timeout(CALLS_TIMEOUT, &mut self.control).await.is_ok();
+        if !ended {
+            // Its socket and its token file go with the task.
+            self.control.abort();
+            let _ = self.control.await;
+        }
+        if let Some(mut endpoint) = self.endpoint
+            && !endpoint.is_finished()
+            && timeout(CALLS_TIMEOUT, &mut endpoint).await.is_err()
+        {
+            endpoint.abort();
+            let _ = endpoint.await;
+        }
+        ended
+    }
+}

@@ -1,0 +1,180 @@
+//! Writing content to a file: to a temporary one beside the destination, which
+//! is synced and then renamed. Other programs see the whole file or none.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use dfs_core::{Cid, Header, Manifest};
+use dfs_store::Store;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::read;
+use crate::error::{self, FailureKind, NodeError};
+
+/// Why content cannot be written to a path.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Something is there already.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The path is a directory or names no file.
+    #[error("{} is a directory; name a file in it", path.display())]
+    Directory {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot write {}{}", path.display(), error::user_hint(source))]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+impl OutputError {
+    /// What kind of failure this is.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Exists { .. } => FailureKind::Exists,
+            Self::Directory { .. } => FailureKind::Usage,
+            Self::Write { source, .. } => error::kind_of_io(source),
+        }
+    }
+}
+
+/// Checks, before anything is fetched, that content can be written to a path:
+/// nothing is there, and a file can be made beside it. Missing parent
+/// directories are made.
+pub(crate) fn check(path: &Path, force: bool) -> Result<(), OutputError> {
+    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(OutputError::Directory { path: path.to_owned() });
+    }
+    let write = |source| OutputError::Write { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(OutputError::Directory { path: path.to_owned() });
+        }
+        Ok(_) if !force => return Err(OutputError::Exists { path: path.to_owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(write(error)),
+    }
+    let directory = parent(path);
+    fs::create_dir_all(directory).map_err(write)?;
+    tempfile::Builder::new().prefix(".dfs-").tempfile_in(directory).map_err(write)?;
+    Ok(())
+}
+
+/// Writes content to a path. `progress` is told the bytes written so far and
+/// ends the work by answering `false`; nothing is left behind then. Returns
+/// whether the file is in place.
+pub(crate) fn assemble(
+    store: &dyn Store,
+    manifest: &Manifest,
+    path: &Path,
+    force: bool,
+    mut progress: impl FnMut(u64) -> bool,
+) -> Result<bool, NodeError> {
+    check(path, force)?;
+    let write = |source| OutputError::Write { path: path.to_owned(), source };
+    let temporary = Temporary::create(path, &manifest.cid()).map_err(write)?;
+    reserve(&temporary.file, manifest.header()).map_err(write)?;
+    let mut written = 0;
+    let whole = read::visit(store, manifest, |bytes| {
+        (&temporary.file).write_all(&bytes).map_err(write)?;
+        written += bytes.len() as u64;
+        Ok(progress(written))
+    })?;
+    if whole {
+        temporary.file.sync_all().map_err(write)?;
+        temporary.publish(path, force)?;
+    }
+    Ok(whole)
+}
+
+/// Allocates the disk space of the whole file, so that a full disk shows before
+/// the copying and not after an hour of it.
+fn reserve(file: &File, header: &Header) -> io::Result<()> {
+    if header.size() == 0 {
+        return Ok(());
+    }
+    let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(file, flags, 0, header.size()) {
+        // Not every file system can.
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// A file that goes away unless it is published.
+struct Temporary {
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Temporary {
+    /// The name follows from destination and content, so that a run cut short
+    /// leaves one file and the next run replaces it.
+    fn create(path: &Path, cid: &Cid) -> io::Result<Self> {
+        let mut name = OsString::from(".");
+        name.push(short(path.file_name().unwrap_or_default()));
+        name.push(format!(".{}.dfs-part", &cid.to_string()[..16]));
+        let path = path.with_file_name(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Self { file, path, published: false })
+    }
+
+    fn publish(mut self, path: &Path, force: bool) -> Result<(), OutputError> {
+        let write = |source| OutputError::Write { path: path.to_owned(), source };
+        if force {
+            fs::rename(&self.path, path).map_err(write)?;
+        } else {
+            match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::EXIST) => {
+                    return Err(OutputError::Exists { path: path.to_owned() });
+                }
+                // Not every file system knows the flag; `check` has looked.
+                Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, path).map_err(write)?,
+                Err(error) => return Err(write(error.into())),
+            }
+        }
+        self.published = true;
+        File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(write)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.published {
+            // A file that is gone already needs no removal.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// At most 200 bytes of a name, so that what is added to it still fits.
+fn short(name: &OsStr) -> OsString {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = name.as_bytes();
+    OsStr::from_bytes(&bytes[..bytes.len().min(200)]).to_owned()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

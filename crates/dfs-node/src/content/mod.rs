@@ -1,0 +1,177 @@
+//! The content that a node holds: adding, listing, reading, removing.
+//!
+//! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
+//! manifest; [`adding`] is one addition under way; [`export`] writes content
+//! to files; [`read`] lists and reads; [`remove`] removes.
+
+mod adding;
+pub(crate) mod export;
+mod import;
+mod read;
+mod remove;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dfs_core::{Cid, Header, Leaf};
+use dfs_store::{Item, ProvideRecord};
+use tokio::sync::{Notify, mpsc};
+
+use crate::blocking::{Disk, blocking};
+use crate::download::Downloads;
+use crate::error::NodeError;
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::provide::Provide;
+use crate::scope::TaskScope;
+pub use adding::Adding;
+pub use import::{AddOptions, Added};
+
+/// Content held completely, with its provide state.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// Identifier of the content.
+    pub cid: Cid,
+    /// What the store knows of it.
+    pub item: Item,
+    /// Whether and how it is provided.
+    pub provide: Option<ProvideRecord>,
+}
+
+/// Everything known of one content.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// What the CID commits to.
+    pub header: Header,
+    /// What the store knows of it, if all of it is held.
+    pub item: Option<Item>,
+    /// Content bytes held.
+    pub bytes_held: u64,
+    /// Chunks held.
+    pub chunks_held: u64,
+    /// Whether and how it is provided.
+    pub provide: Option<ProvideRecord>,
+}
+
+/// Adds, lists, reads and removes content. Cloning is cheap.
+#[derive(Clone)]
+pub struct Content {
+    pub(crate) disk: Disk,
+    pub(crate) downloads: Downloads,
+    pub(crate) provide: Provide,
+    pub(crate) gate: Gate,
+    pub(crate) tasks: TaskScope,
+    pub(crate) metrics: Metrics,
+    /// Wakes the worker that gives space back.
+    pub(crate) reclaim: Arc<Notify>,
+}
+
+impl Content {
+    /// Adds a file of this machine.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the file cannot be read or the store fails.
+    pub async fn add_path(&self, path: PathBuf, options: AddOptions) -> Result<Added, NodeError> {
+        self.start_add_path(path, options).await?.finish().await
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store fails.
+    pub async fn add_bytes(&self, bytes: Bytes, options: AddOptions) -> Result<Added, NodeError> {
+        let size = Some(bytes.len() as u64);
+        self.start_add_reader(std::io::Cursor::new(bytes), size, options).finish().await
+    }
+
+    /// Starts to add a file of this machine.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the file cannot be opened.
+    pub async fn start_add_path(
+        &self,
+        path: PathBuf,
+        options: AddOptions,
+    ) -> Result<Adding, NodeError> {
+        let source = blocking(move || import::Source::open(path)).await?;
+        let size = Some(source.size());
+        Ok(self.start_add(size, move |store, progress| source.add(store, options, progress)))
+    }
+
+    /// Starts to add the bytes of a reader; `size` is their number, if known.
+    pub fn start_add_reader(
+        &self,
+        reader: impl Read + Send + 'static,
+        size: Option<u64>,
+        options: AddOptions,
+    ) -> Adding {
+        self.start_add(size, move |store, progress| {
+            import::add_reader(store, reader, options, progress)
+        })
+    }
+
+    fn start_add(&self, size: Option<u64>, work: impl adding::Work) -> Adding {
+        let (downloads, reclaim) = (self.downloads.clone(), Arc::clone(&self.reclaim));
+        adding::start(self.disk.store(), &self.tasks, &self.metrics, size, work, move |result| {
+            match result {
+                Ok(added) => downloads.added(&added.cid),
+                // Its chunks are garbage now.
+                Err(_) => reclaim.notify_one(),
+            }
+        })
+    }
+
+    /// Everything held completely, with its provide state, in the order of
+    /// the CIDs. An error ends the list.
+    #[must_use]
+    pub fn list(&self) -> mpsc::Receiver<Result<Held, NodeError>> {
+        read::list(self)
+    }
+
+    /// Everything known of one content.
+    ///
+    /// # Errors
+    /// [`NodeError::NothingOf`] if the node has no part of it.
+    pub async fn inspect(&self, cid: Cid) -> Result<Inspection, NodeError> {
+        read::inspect(self, cid).await
+    }
+
+    /// The leaves of content held completely, page by page. An error ends the
+    /// list.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if the content is not held.
+    pub async fn leaves(
+        &self,
+        cid: Cid,
+    ) -> Result<mpsc::Receiver<Result<Vec<Leaf>, NodeError>>, NodeError> {
+        read::leaves(self, cid).await
+    }
+
+    /// The bytes of content held completely, in parts; each chunk is verified
+    /// before it is handed out. An error ends the stream.
+    ///
+    /// # Errors
+    /// [`NodeError::NotHeld`] if the content is not held.
+    pub async fn read(
+        &self,
+        cid: Cid,
+    ) -> Result<mpsc::Receiver<Result<Bytes, NodeError>>, NodeError> {
+        read::read(self, cid).await
+    }
+
+    /// Forgets content: ends its download, stops providing it, and removes the
+    /// chunks that no other content needs. Returns their bytes. The space
+    /// goes back to the file system in the background. The removal goes on
+    /// when the future is dropped.
+    ///
+    /// # Errors
+    /// [`NodeError::NothingOf`] if the node has no part of it.
+    pub async fn remove(&self, cid: Cid) -> Result<u64, NodeError> {
+        remove::remove(self, cid).await
+    }
+}

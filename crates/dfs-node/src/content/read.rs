@@ -1,0 +1,115 @@
+//! Listing and reading what is held.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Cid, Leaf, Manifest};
+use dfs_store::Store;
+use tokio::sync::mpsc;
+
+use super::{Content, Held, Inspection};
+use crate::blocking::{for_each, send};
+use crate::error::{Damage, NodeError};
+
+pub(super) fn list(content: &Content) -> mpsc::Receiver<Result<Held, NodeError>> {
+    let (parts, receiver) = mpsc::channel(16);
+    let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
+    content.tasks.spawn_blocking(move || {
+        let rows = |after: Option<&Cid>, limit| store.items(after, limit);
+        let listed = for_each(rows, |cid, item| {
+            let held = Held { cid, item, provide: store.provide(&cid)? };
+            if send(&parts, Ok(held), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
+        });
+        if let Err(error) = listed {
+            send(&parts, Err(error), &stop);
+        }
+    });
+    receiver
+}
+
+pub(super) async fn inspect(content: &Content, cid: Cid) -> Result<Inspection, NodeError> {
+    let disk = &content.disk;
+    let (item, provide) =
+        disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
+    if let Some(item) = item {
+        let header = *item.manifest.header();
+        let (bytes_held, chunks_held) = (header.size(), header.chunk_count());
+        return Ok(Inspection { header, item: Some(item), bytes_held, chunks_held, provide });
+    }
+    let status = content.downloads.status(cid).await?;
+    let record = disk.run(move |store| store.download(&cid)).await?;
+    let header = record.and_then(|record| record.header).ok_or(NodeError::NothingOf { cid })?;
+    let (bytes_held, chunks_held) =
+        status.map_or((0, 0), |status| (status.bytes_done, status.chunks_done));
+    Ok(Inspection { header, item: None, bytes_held, chunks_held, provide })
+}
+
+pub(super) async fn leaves(
+    content: &Content,
+    cid: Cid,
+) -> Result<mpsc::Receiver<Result<Vec<Leaf>, NodeError>>, NodeError> {
+    let manifest = manifest(content, cid).await?;
+    let (parts, receiver) = mpsc::channel(2);
+    let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
+    content.tasks.spawn_blocking(move || {
+        for root in manifest.page_roots() {
+            let page = store.page(&root.hash).map_err(NodeError::from).and_then(|page| {
+                page.ok_or(NodeError::Damaged { cid, source: Damage::MissingPage(root.hash) })
+            });
+            let last = page.is_err();
+            let part = page.map(|page| page.leaves().to_vec());
+            if !send(&parts, part, &stop) || last {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+pub(super) async fn read(
+    content: &Content,
+    cid: Cid,
+) -> Result<mpsc::Receiver<Result<Bytes, NodeError>>, NodeError> {
+    let manifest = manifest(content, cid).await?;
+    let (parts, receiver) = mpsc::channel(4);
+    let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
+    content.tasks.spawn_blocking(move || {
+        let read = visit(&*store, &manifest, |bytes| Ok(send(&parts, Ok(bytes), &stop)));
+        if let Err(error) = read {
+            send(&parts, Err(error), &stop);
+        }
+    });
+    Ok(receiver)
+}
+
+async fn manifest(content: &Content, cid: Cid) -> Result<Manifest, NodeError> {
+    let item = content.disk.run(move |store| store.item(&cid)).await?;
+    Ok(item.ok_or(NodeError::NotHeld { cid })?.manifest)
+}
+
+/// Reads the content of a manifest chunk by chunk and hashes every chunk
+/// before it hands it on. `visit` ends the reading by answering `false`.
+/// Returns whether the reading came to the end.
+pub(super) fn visit(
+    store: &dyn Store,
+    manifest: &Manifest,
+    mut visit: impl FnMut(Bytes) -> Result<bool, NodeError>,
+) -> Result<bool, NodeError> {
+    let cid = manifest.cid();
+    let damaged = |source| NodeError::Damaged { cid, source };
+    for root in manifest.page_roots() {
+        let page =
+            store.page(&root.hash)?.ok_or_else(|| damaged(Damage::MissingPage(root.hash)))?;
+        for leaf in page.leaves() {
+            let bytes =
+                store.chunk(&leaf.hash)?.ok_or_else(|| damaged(Damage::MissingChunk(leaf.hash)))?;
+            if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
+                return Err(damaged(Damage::OtherBytes(leaf.hash)));
+            }
+            if !visit(bytes)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}

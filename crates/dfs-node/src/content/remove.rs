@@ -1,0 +1,65 @@
+//! Removing content.
+//!
+//! The removal runs in a task of its own: a caller that goes away does not
+//! stop it half way. One batch deletes the item, the download record and the
+//! provide row and marks the pages for release, so that a crash leaves either
+//! all of them or a removal that the next start completes.
+
+use dfs_core::Cid;
+use dfs_store::{Batch, Row};
+use tokio::sync::oneshot;
+
+use super::Content;
+use crate::error::NodeError;
+
+pub(super) async fn remove(content: &Content, cid: Cid) -> Result<u64, NodeError> {
+    let (respond_to, removed) = oneshot::channel();
+    let this = content.clone();
+    content.tasks.spawn(async move {
+        let removed = run(&this, cid).await;
+        if let Err(error) = &removed
+            && !matches!(error, NodeError::NothingOf { .. })
+        {
+            tracing::warn!(%cid, error = error.report(), "content was not removed");
+        }
+        // The error means that the caller has gone.
+        let _ = respond_to.send(removed);
+    });
+    removed.await.map_err(|_| NodeError::ShuttingDown)?
+}
+
+async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
+    // Until the pages are released, no download of this content starts and no
+    // provide of it is recorded.
+    let _undisturbed = content.gate.lock(cid).await;
+    content.downloads.end(&cid).await;
+    let (item, download) =
+        content.disk.run(move |store| Ok((store.item(&cid)?, store.download(&cid)?))).await?;
+    if item.is_none() && download.is_none() {
+        return Err(NodeError::NothingOf { cid });
+    }
+    let mut roots: Vec<_> =
+        item.iter().flat_map(|item| item.manifest.page_roots()).map(|root| root.hash).collect();
+    let partial = download.into_iter().flat_map(|record| record.page_roots);
+    roots.extend(partial.map(|(_, root)| root.hash));
+    content.provide.forget(cid).await?;
+    let removed = content.disk.run(move |store| {
+        let batch = Batch::default()
+            .with(Row::RemoveItem(cid))
+            .with(Row::RemoveDownload(cid))
+            .with(Row::RemoveProvide(cid));
+        store.let_go(cid.into(), &roots, batch)
+    });
+    let removed = removed.await;
+    content.reclaim.notify_one();
+    match removed {
+        Ok(freed) => {
+            content.metrics.removals.inc();
+            Ok(freed)
+        }
+        Err(error) => {
+            content.provide.restore(cid).await?;
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Keeps commits of a job that has ended out of the store.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Closed at the end of a job. Work on a blocking thread goes on after its
+/// future is dropped, and a late commit must not bring the record back.
+#[derive(Debug, Default)]
+pub(super) struct CommitFence(Mutex<bool>);
+
+impl CommitFence {
+    /// Runs a commit, unless the fence is closed.
+    pub(super) fn commit<E>(&self, commit: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed { Ok(()) } else { commit() }
+    }
+
+    /// Waits for a commit under way and lets no other through.
+    pub(super) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}

@@ -1,0 +1,542 @@
+//! One download: a task that carries out what the state machine says.
+//!
+//! Everything the job waits for is a future in one set or a branch of one
+//! `select`, so cancelling is leaving the loop: requests, searches and pauses
+//! are dropped where they stand. What goes into the store is in [`saving`], writing
+//! the content out in [`write_out`].
+
+mod fence;
+mod saving;
+mod write_out;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
+use dfs_net::{FetchError, NetHandle, PeerId, Rate};
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
+use dfs_transfer::{Action, Config, Download, Event, Fault};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::status::{DownloadStatus, Phase};
+use super::write_buffer::{Write, WriteBuffer};
+use crate::blocking::{Disk, blocking};
+use crate::error::{FailureKind, NodeError};
+use crate::metrics::Metrics;
+use crate::scope::TaskScope;
+use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
+use fence::CommitFence;
+
+/// What a running job is told.
+pub(super) enum JobCommand {
+    /// The content is also wanted there.
+    Join {
+        destination: Option<Destination>,
+        timeout: Duration,
+        respond_to: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Look whether the content is held by now: it may have been added here.
+    Recheck,
+    /// End the download.
+    Cancel { respond_to: oneshot::Sender<()> },
+}
+
+/// What has ended.
+enum JobEvent {
+    Machine(Event<PeerId>),
+    Fetched {
+        peer: PeerId,
+        page: u64,
+        leaf: Leaf,
+        result: Result<Bytes, Fault>,
+    },
+    Loaded {
+        index: u64,
+        page: Option<Page>,
+    },
+    Examined {
+        index: u64,
+        root: Subtree,
+        present: Vec<bool>,
+    },
+    /// There was no room for the page.
+    NoRoom {
+        index: u64,
+        root: Subtree,
+        page: Page,
+        error: StoreError,
+    },
+    /// The content is held, although this job has not got it.
+    Held(Manifest),
+    StoreFailed(StoreError),
+}
+
+/// How a job ends before its content is complete or written out.
+enum Stop {
+    Cancelled,
+    /// The node is shutting down; the job goes on after the restart.
+    Paused,
+    Failed(String, FailureKind),
+}
+
+type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
+/// A write under way; one that fails comes back.
+type WriteFuture = Pin<Box<dyn Future<Output = Option<(Write, StoreError)>> + Send>>;
+
+/// State of one job.
+pub(super) struct Job {
+    cid: Cid,
+    record: DownloadRecord,
+    disk: Disk,
+    net: NetHandle,
+    commands: mpsc::Receiver<JobCommand>,
+    publish: watch::Sender<DownloadStatus>,
+    tasks: TaskScope,
+    metrics: Metrics,
+    stop: CancellationToken,
+    machine: Download<PeerId>,
+    running: FuturesUnordered<JobFuture>,
+    writing: Option<WriteFuture>,
+    discovery: Option<mpsc::Receiver<PeerId>>,
+    buffer: WriteBuffer,
+    rate: Rate,
+    /// Set once every chunk is in the store or on its way there.
+    complete: Option<Manifest>,
+    /// Set while the store has no room.
+    store_retry: Option<Instant>,
+    /// Whether that is so for a page.
+    page_waits: bool,
+    /// What the store said when it had none.
+    no_room: Option<String>,
+    fence: Arc<CommitFence>,
+}
+
+impl Job {
+    pub(super) fn new(
+        cid: Cid,
+        record: DownloadRecord,
+        shared: &super::Shared,
+        commands: mpsc::Receiver<JobCommand>,
+        publish: watch::Sender<DownloadStatus>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut config = Config::default();
+        config.timeout = Duration::from_secs(record.timeout_s).min(DOWNLOAD_TIMEOUT_MAX);
+        let machine = match record.header.filter(|header| header.cid() == cid) {
+            Some(header) => {
+                let roots = record.page_roots.iter().copied().collect();
+                Download::resume(header, roots, config, now)
+            }
+            None => Download::new(cid, config, now),
+        };
+        Self {
+            cid,
+            record,
+            disk: shared.disk.clone(),
+            net: shared.net.clone(),
+            commands,
+            publish,
+            stop: shared.tasks.stopping(),
+            tasks: shared.tasks.clone(),
+            metrics: shared.metrics.clone(),
+            machine,
+            running: FuturesUnordered::new(),
+            writing: None,
+            discovery: None,
+            buffer: WriteBuffer::default(),
+            rate: Rate::default(),
+            complete: None,
+            store_retry: None,
+            page_waits: false,
+            no_room: None,
+            fence: Arc::default(),
+        }
+    }
+
+    /// Runs the job to its end, records the end, and names it.
+    pub(super) async fn run(mut self) -> &'static str {
+        let ended = match self.obtain().await {
+            Ok(manifest) => self.write_out(&manifest).await,
+            Err(stop) => Err(stop),
+        };
+        let (phase, reason, failure, outcome) = match ended {
+            Ok(()) => {
+                self.record.state = DownloadState::Done;
+                (Phase::Done, None, None, "done")
+            }
+            Err(Stop::Cancelled) => {
+                self.record.state = DownloadState::Cancelled;
+                (Phase::Cancelled, None, Some(FailureKind::Cancelled), "cancelled")
+            }
+            Err(Stop::Failed(cause, failure)) => {
+                tracing::warn!(cid = %self.cid, %cause, "a download has failed");
+                self.record.state = DownloadState::Failed {
+                    cause: cause.clone(),
+                    code: super::status::code_of_kind(failure),
+                };
+                (Phase::Failed, Some(cause), Some(failure), "failed")
+            }
+            Err(Stop::Paused) => {
+                let reason = "the node is shutting down; it goes on after the restart";
+                let failure = Some(FailureKind::ShuttingDown);
+                (Phase::Waiting, Some(reason.to_owned()), failure, "paused")
+            }
+        };
+        // Chunks still in memory and the state go to disk together.
+        if let Err(error) = self.save_rest().await {
+            tracing::error!(cid = %self.cid, %error, "the end of a download was not recorded");
+        }
+        self.publish.send_modify(|status| {
+            (status.phase, status.reason, status.failure) = (phase, reason, failure);
+            (status.rate, status.next_try) = (0, None);
+        });
+        outcome
+    }
+
+    /// Gets the content into the store, if it is not there.
+    async fn obtain(&mut self) -> Result<Manifest, Stop> {
+        let cid = self.cid;
+        let held = self.disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
+        if let Some(item) = held {
+            return Ok(self.note_held(item.manifest));
+        }
+        self.feed(Event::Wake)?;
+        loop {
+            self.start_write();
+            self.publish_progress();
+            if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_writing()) {
+                self.hold(&manifest).await?;
+                return Ok(self.note_held(manifest));
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stop::Paused),
+                Some(command) = self.commands.recv() => self.on_command(command)?,
+                failed = written(&mut self.writing) => self.on_written(failed)?,
+                Some(event) = self.running.next(), if !self.buffer.is_full() => {
+                    self.on_event(event)?;
+                }
+                found = next_found(&mut self.discovery) => self.feed(match found {
+                    Some(peer) => Event::Provider(peer),
+                    None => Event::DiscoveryEnded,
+                })?,
+                () = sleep_until(wake.into()) => {
+                    if self.store_retry.is_none() {
+                        self.feed(Event::Wake)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes that everything is here.
+    fn note_held(&mut self, manifest: Manifest) -> Manifest {
+        let header = manifest.header();
+        self.record.header = Some(*header);
+        self.record.bytes_done = header.size();
+        self.record.chunks_done = header.chunk_count();
+        manifest
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        // Between two events the rate has to fall.
+        let pulse = now + STATUS_INTERVAL;
+        if self.store_retry.is_some() {
+            return pulse;
+        }
+        let times = [self.machine.next_wake(now), self.buffer.due()];
+        times.into_iter().flatten().fold(pulse, Instant::min).max(now)
+    }
+
+    fn on_command(&mut self, command: JobCommand) -> Result<(), Stop> {
+        match command {
+            JobCommand::Join { destination, timeout, respond_to } => {
+                // The one who is more patient is not to suffer from the other.
+                self.record.timeout_s = self.record.timeout_s.max(timeout.as_secs());
+                self.machine.extend_timeout(timeout);
+                if let Some(destination) = destination
+                    && !self.record.destinations.contains(&destination)
+                {
+                    self.record.destinations.push(destination);
+                }
+                self.acknowledge(respond_to);
+                self.recheck();
+                Ok(())
+            }
+            JobCommand::Recheck => {
+                self.recheck();
+                Ok(())
+            }
+            JobCommand::Cancel { respond_to } => {
+                let _ = respond_to.send(());
+                Err(Stop::Cancelled)
+            }
+        }
+    }
+
+    /// Looks whether the content is held by now.
+    fn recheck(&mut self) {
+        let (disk, cid) = (self.disk.clone(), self.cid);
+        self.running.push(Box::pin(async move {
+            match disk.run(move |store| store.item(&cid)).await {
+                Ok(Some(item)) => JobEvent::Held(item.manifest),
+                Ok(None) => JobEvent::Machine(Event::Wake),
+                Err(error) => JobEvent::StoreFailed(error),
+            }
+        }));
+    }
+
+    /// Answers once the record is durable: what was promised survives a kill.
+    fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
+        let row = Row::Download(self.cid, Box::new(self.record.clone()));
+        let (disk, fence) = (self.disk.clone(), Arc::clone(&self.fence));
+        self.tasks.spawn(async move {
+            let commit =
+                disk.run(move |store| fence.commit(|| store.commit(Batch::default().with(row))));
+            // The error means that nobody waits for it any more.
+            let _ = respond_to.send(commit.await);
+        });
+    }
+
+    fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
+        match event {
+            JobEvent::Machine(event) => self.feed(event),
+            JobEvent::Fetched { peer, page, leaf, result } => {
+                let result = result.map(|bytes| {
+                    self.rate.add(bytes.len() as u64, Instant::now());
+                    self.record.bytes_fetched += bytes.len() as u64;
+                    self.metrics.fetched.inc_by(bytes.len() as u64);
+                    if self.machine.is_missing(&leaf) {
+                        self.buffer.push(leaf.hash, bytes, Instant::now());
+                    }
+                });
+                self.feed(Event::Chunk { peer, page, leaf, result })
+            }
+            JobEvent::Loaded { index, page } => {
+                // A page that is gone has to be stored again.
+                let root = page.as_ref().map(Page::root);
+                self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
+                self.feed(Event::Loaded { index, page })
+            }
+            JobEvent::Examined { index, root, present } => {
+                if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
+                    self.record.page_roots.push((index, root));
+                }
+                self.feed(Event::Examined { index, present })?;
+                // It tells of room only if a page was waiting for it.
+                if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
+            }
+            JobEvent::NoRoom { index, root, page, error } => {
+                let again = self.examine(index, root, page);
+                self.running.push(Box::pin(async move {
+                    tokio::time::sleep(DISK_FULL_RETRY).await;
+                    again.await
+                }));
+                self.page_waits = true;
+                self.store_is_full(&error)
+            }
+            JobEvent::Held(manifest) => {
+                self.complete = Some(manifest);
+                Ok(())
+            }
+            JobEvent::StoreFailed(error) => Err(failed(error)),
+        }
+    }
+
+    /// Tells the machine what has happened and does what it says.
+    fn feed(&mut self, event: Event<PeerId>) -> Result<(), Stop> {
+        for action in self.machine.handle(event, Instant::now()) {
+            match action {
+                Action::Complete { manifest } => self.complete = Some(manifest),
+                Action::Fail(failure) => {
+                    let kind = match failure {
+                        dfs_transfer::Failure::NoProvider { .. } => FailureKind::NoProvider,
+                        _ => FailureKind::Usage,
+                    };
+                    return Err(Stop::Failed(failure.to_string(), kind));
+                }
+                Action::Discover => self.discover(),
+                other => self.start(other),
+            }
+        }
+        Ok(())
+    }
+
+    fn discover(&mut self) {
+        let (net, cid) = (self.net.clone(), self.cid);
+        let (found, receiver) = mpsc::channel(16);
+        self.discovery = Some(receiver);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let Ok(mut providers) = net.find_providers(cid).await else { return };
+            loop {
+                let peer = tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = found.closed() => return,
+                    peer = providers.recv() => peer,
+                };
+                let Some(peer) = peer else { return };
+                if found.send(peer).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn start(&mut self, action: Action<PeerId>) {
+        let (cid, net, disk) = (self.cid, self.net.clone(), self.disk.clone());
+        let future: JobFuture = match action {
+            Action::FetchHeader { peer } => Box::pin(async move {
+                let result = net.fetch_header(peer, cid).await.map_err(fault);
+                JobEvent::Machine(Event::Header { peer, result })
+            }),
+            Action::FetchPage { peer, index } => Box::pin(async move {
+                let result = net.fetch_page(peer, cid, index).await.map_err(fault);
+                JobEvent::Machine(Event::Page { peer, index, result })
+            }),
+            Action::FetchChunk { peer, page, leaf } => Box::pin(async move {
+                let result = match net.fetch_chunk(peer, leaf.hash).await {
+                    Ok(bytes) => verify(bytes, leaf).await,
+                    Err(error) => Err(fault(error)),
+                };
+                JobEvent::Fetched { peer, page, leaf, result }
+            }),
+            Action::LoadPage { index, root } => Box::pin(async move {
+                match disk.run(move |store| store.page(&root.hash)).await {
+                    Ok(page) => JobEvent::Loaded { index, page },
+                    Err(error) => JobEvent::StoreFailed(error),
+                }
+            }),
+            Action::Examine { index, root, page } => self.examine(index, root, page),
+            Action::Ban { peer } => Box::pin(async move {
+                // The error means that the network has ended.
+                let _ = net.ban(peer).await;
+                JobEvent::Machine(Event::Wake)
+            }),
+            _ => return,
+        };
+        self.running.push(future);
+    }
+
+    /// Stores a page, from when on its chunks are kept, and then looks which of
+    /// them are there. In the other order they might be removed in between.
+    fn examine(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
+        let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
+        self.record.header = self.machine.header().copied();
+        let held: Vec<bool> =
+            page.leaves().iter().map(|leaf| self.buffer.contains(&leaf.hash)).collect();
+        // The root is on record with the page itself, and not before.
+        let mut record = self.record.clone();
+        record.page_roots.push((index, root));
+        let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
+        Box::pin(async move {
+            let examined = page.clone();
+            let examined = disk.run(move |store| {
+                if !known {
+                    let batch = Batch::default()
+                        .with(Row::Page {
+                            owner: cid.into(),
+                            root: root.hash,
+                            page: examined.clone(),
+                        })
+                        .with(Row::Download(cid, Box::new(record)));
+                    fence.commit(|| store.commit(batch))?;
+                }
+                let mut present = held;
+                for (present, leaf) in present.iter_mut().zip(examined.leaves()) {
+                    *present = *present || store.has_chunk(&leaf.hash)?;
+                }
+                Ok(present)
+            });
+            match examined.await {
+                Ok(present) => JobEvent::Examined { index, root, present },
+                Err(error @ StoreError::NoSpace { .. }) => {
+                    JobEvent::NoRoom { index, root, page, error }
+                }
+                Err(error) => JobEvent::StoreFailed(error),
+            }
+        })
+    }
+
+    fn publish_progress(&mut self) {
+        let now = Instant::now();
+        let rate = self.rate.per_second(now);
+        let machine = &self.machine;
+        let record = &self.record;
+        self.publish.send_modify(|status| {
+            status.set_machine(machine.status(now));
+            if self.store_retry.is_some() {
+                status.reason.clone_from(&self.no_room);
+            }
+            status.size = machine.header().map(|header| header.size());
+            status.chunks = machine.header().map(|header| header.chunk_count());
+            status.bytes_done = machine.bytes_done();
+            status.chunks_done = machine.chunks_done();
+            status.bytes_fetched = record.bytes_fetched;
+            status.providers = machine.providers();
+            status.rate = if status.phase == Phase::Waiting { 0 } else { rate };
+        });
+    }
+}
+
+/// The outcome of the write under way, if there is one.
+async fn written(writing: &mut Option<WriteFuture>) -> Option<(Write, StoreError)> {
+    let Some(write) = writing else { return std::future::pending().await };
+    let failed = write.await;
+    *writing = None;
+    failed
+}
+
+/// The next provider found; `None` once at the end of a search.
+async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<PeerId> {
+    let Some(receiver) = discovery else { return std::future::pending().await };
+    let found = receiver.recv().await;
+    if found.is_none() {
+        *discovery = None;
+    }
+    found
+}
+
+/// Hashes a chunk on a blocking thread.
+async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
+    blocking(move || {
+        let is_it = bytes.len() as u64 == u64::from(leaf.len) && ChunkHash::of(&bytes) == leaf.hash;
+        if is_it { Ok(bytes) } else { Err(Fault::Lied) }
+    })
+    .await
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn fault(error: FetchError) -> Fault {
+    match error {
+        FetchError::NotFound => Fault::NotFound,
+        FetchError::Busy { retry } => Fault::Busy { retry },
+        FetchError::TimedOut => Fault::TimedOut,
+        FetchError::Protocol { .. } => Fault::Lied,
+        _ => Fault::Unreachable,
+    }
+}
+
+fn failed(error: StoreError) -> Stop {
+    stopped(&NodeError::from(error))
+}
+
+fn stopped(error: &NodeError) -> Stop {
+    Stop::Failed(error.report(), error.kind())
+}
+
+fn path_of(destination: &Destination) -> PathBuf {
+    PathBuf::from(OsString::from_vec(destination.path.clone()))
+}

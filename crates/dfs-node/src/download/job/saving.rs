@@ -1,0 +1,169 @@
+//! What a job puts into the store: verified chunks and how far it is, until the
+//! content is held, and the waiting when there is no room.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dfs_core::Manifest;
+use dfs_store::{Batch, DownloadRecord, DownloadState, Item, Row, StoreError};
+use dfs_transfer::Event;
+use tokio::time::{sleep_until, timeout};
+
+use super::{Job, Stop, failed, path_of, written};
+use crate::blocking::blocking;
+use crate::clock::now_ms;
+use crate::download::write_buffer::Write;
+use crate::error::report;
+use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
+
+impl Job {
+    /// A write has ended.
+    pub(super) fn on_written(&mut self, outcome: Option<(Write, StoreError)>) -> Result<(), Stop> {
+        let Some((write, error)) = outcome else {
+            self.buffer.written(None, Instant::now());
+            return self.store_has_room();
+        };
+        self.buffer.written(Some(write), Instant::now());
+        if !matches!(error, StoreError::NoSpace { .. }) {
+            return Err(failed(error));
+        }
+        self.store_is_full(&error)
+    }
+
+    pub(super) fn store_is_full(&mut self, error: &StoreError) -> Result<(), Stop> {
+        let reason = report(error);
+        if self.store_retry.is_none() {
+            tracing::warn!(cid = %self.cid, %reason, "a download waits for room");
+        }
+        self.no_room = Some(reason);
+        let retry = Instant::now() + DISK_FULL_RETRY;
+        self.store_retry = Some(retry);
+        self.feed(Event::StoreFull { retry })
+    }
+
+    pub(super) fn store_has_room(&mut self) -> Result<(), Stop> {
+        match self.store_retry.take() {
+            Some(_) => self.feed(Event::StoreFree),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the next write of verified chunks, if one is due.
+    pub(super) fn start_write(&mut self) {
+        let now = Instant::now();
+        if self.store_retry.is_some_and(|retry| retry > now) {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let write = buffer.next_write(now, || self.snapshot());
+        self.buffer = buffer;
+        if let Some(write) = write {
+            let (disk, cid) = (self.disk.clone(), self.cid);
+            let fence = Arc::clone(&self.fence);
+            self.writing = Some(Box::pin(async move {
+                let store = Arc::clone(disk.store());
+                let perform = move || {
+                    let mut failed = None;
+                    let result = fence.commit(|| {
+                        write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
+                            failed = Some(write);
+                            error
+                        })
+                    });
+                    failed.zip(result.err())
+                };
+                blocking(perform).await
+            }));
+        }
+    }
+
+    /// The record as it is once everything gathered so far is durable.
+    fn snapshot(&self) -> DownloadRecord {
+        let mut record = self.record.clone();
+        if self.machine.chunks_done() > 0 {
+            record.bytes_done = self.machine.bytes_done();
+            record.chunks_done = self.machine.chunks_done();
+        }
+        record.header = self.machine.header().copied().or(record.header);
+        record
+    }
+
+    /// Everything is here: from now on the content is held.
+    pub(super) async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
+        let name = self.record.destinations.first().and_then(|destination| {
+            let path = path_of(destination);
+            path.file_name().map(|name| name.to_string_lossy().into_owned())
+        });
+        self.record = self.snapshot();
+        let (disk, cid) = (self.disk.clone(), self.cid);
+        // It may have been added here while it was being got.
+        let known = disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
+        let item = known.unwrap_or_else(|| Item {
+            manifest: manifest.clone(),
+            name,
+            added_ms: now_ms(),
+            public: false,
+        });
+        loop {
+            let write = self.buffer.take_rest(self.record.clone());
+            let rows = Batch::default().with(Row::Item(Box::new(item.clone())));
+            let store = Arc::clone(disk.store());
+            let written = blocking(move || write.perform(&*store, cid, rows)).await;
+            match written {
+                Ok(()) => {
+                    self.buffer.written(None, Instant::now());
+                    return Ok(());
+                }
+                Err((write, error @ StoreError::NoSpace { .. })) => {
+                    self.buffer.written(Some(write), Instant::now());
+                    self.wait(report(&error)).await?;
+                }
+                Err((_, error)) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Waits for the user to make room, with the reason shown.
+    async fn wait(&mut self, reason: String) -> Result<(), Stop> {
+        self.publish.send_modify(|status| status.set_waiting(reason, DISK_FULL_RETRY));
+        let end = Instant::now() + DISK_FULL_RETRY;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Stop::Paused),
+                Some(command) = self.commands.recv() => self.on_command(command)?,
+                () = sleep_until(end.into()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Saves chunks in memory and the record, at the end of the job.
+    pub(super) async fn save_rest(&mut self) -> Result<(), StoreError> {
+        // A write under way holds chunks too; its outcome is waited for, a
+        // little, because shutting down is bounded.
+        if self.writing.is_some()
+            && let Ok(failed) = timeout(FINAL_WRITE_TIMEOUT, written(&mut self.writing)).await
+        {
+            self.buffer.written(failed.map(|(write, _)| write), Instant::now());
+        }
+        let record = if self.record.state == DownloadState::Done {
+            self.record.clone()
+        } else {
+            self.snapshot()
+        };
+        let write = self.buffer.take_rest(record);
+        let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
+        let fence = Arc::clone(&self.fence);
+        let last = move || {
+            fence.close();
+            match write.perform(&*store, cid, Batch::default()) {
+                // What has no room is got again; how it ended is not forgotten.
+                Err((write, StoreError::NoSpace { .. })) => {
+                    write.without_chunks().perform(&*store, cid, Batch::default())
+                }
+                result => result,
+            }
+        };
+        let result = blocking(last).await;
+        result.map_err(|(_, error)| error)
+    }
+}

@@ -1,0 +1,99 @@
+//! The last part of a job: from the store to the files that users asked for.
+//!
+//! This runs on a blocking thread, which looks at a flag before every chunk,
+//! so that cancelling is as quick here as anywhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dfs_core::Manifest;
+use dfs_store::Destination;
+
+use super::{Job, Phase, Stop, path_of, stopped};
+use crate::blocking::blocking;
+use crate::content::export;
+use crate::timing::STATUS_INTERVAL;
+
+impl Job {
+    /// Writes the content to every destination, those that join meanwhile
+    /// included. One that cannot be written does not keep the others from it.
+    pub(super) async fn write_out(&mut self, manifest: &Manifest) -> Result<(), Stop> {
+        let mut first_failure = None;
+        let mut next = 0;
+        while let Some(destination) = self.record.destinations.get(next).cloned() {
+            match self.assemble(manifest, &destination).await {
+                Ok(()) => {}
+                Err(Stop::Failed(cause, kind)) => {
+                    let path = path_of(&destination);
+                    self.publish.send_modify(|status| status.unwritten.push(path));
+                    first_failure.get_or_insert(Stop::Failed(cause, kind));
+                }
+                Err(stop) => return Err(stop),
+            }
+            next += 1;
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    async fn assemble(
+        &mut self,
+        manifest: &Manifest,
+        destination: &Destination,
+    ) -> Result<(), Stop> {
+        self.publish_assembling(manifest, 0);
+        let flag = Arc::new(AtomicBool::new(true));
+        let written = Arc::new(AtomicU64::new(0));
+        let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
+        let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
+        let (path, force) = (path_of(destination), destination.force);
+        let work = blocking(move || {
+            export::assemble(&*store, &manifest_, &path, force, |bytes| {
+                count.store(bytes, Ordering::Relaxed);
+                go_on.load(Ordering::Relaxed)
+            })
+        });
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => return match result {
+                    Ok(_) => {
+                        self.metrics.written_out.inc_by(manifest.header().size());
+                        Ok(())
+                    }
+                    // Also when the disk is full: the content is held, and the
+                    // user decides where else the file may go.
+                    Err(error) => Err(stopped(&error)),
+                },
+                command = self.commands.recv() => {
+                    if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
+                        flag.store(false, Ordering::Relaxed);
+                        work.await.ok();
+                        return Err(stop);
+                    }
+                }
+                () = self.stop.cancelled() => {
+                    flag.store(false, Ordering::Relaxed);
+                    work.await.ok();
+                    return Err(Stop::Paused);
+                }
+                () = tokio::time::sleep(STATUS_INTERVAL) => {
+                    self.publish_assembling(manifest, written.load(Ordering::Relaxed));
+                }
+            }
+        }
+    }
+
+    fn publish_assembling(&self, manifest: &Manifest, written: u64) {
+        let header = *manifest.header();
+        let fetched = self.record.bytes_fetched;
+        self.publish.send_modify(|status| {
+            (status.phase, status.reason, status.next_try) = (Phase::Assembling, None, None);
+            status.size = Some(header.size());
+            status.chunks = Some(header.chunk_count());
+            status.chunks_done = header.chunk_count();
+            status.bytes_done = written;
+            status.bytes_fetched = fetched;
+            status.rate = 0;
+        });
+    }
+}

@@ -1,0 +1,328 @@
+//! Downloads: background jobs that outlive the calls that asked for them.
+//!
+//! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
+//! them, a task that carries out what the state machine of `dfs-transfer`
+//! decides; [`write_buffer`] gathers verified chunks on their way into the
+//! store.
+
+mod job;
+mod status;
+mod write_buffer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dfs_core::Cid;
+use dfs_net::NetHandle;
+use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument;
+
+use crate::blocking::{Disk, blocking, for_each, send};
+use crate::clock::now_ms;
+use crate::content::export;
+use crate::error::NodeError;
+use crate::gate::Gate;
+use crate::metrics::{Metrics, OutcomeLabel};
+use crate::scope::TaskScope;
+use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
+use job::{Job, JobCommand};
+
+pub use status::{DownloadStatus, Phase};
+
+/// How content is got.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct GetOptions {
+    /// Absolute path to write it to; `None` only to hold it.
+    pub path: Option<PathBuf>,
+    /// Whether an existing file may be replaced.
+    pub force: bool,
+    /// Time without a verified byte after which it fails.
+    pub timeout: Option<Duration>,
+}
+
+/// Every download of a node. Cloning is cheap.
+#[derive(Clone)]
+pub struct Downloads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    disk: Disk,
+    net: NetHandle,
+    /// Held while a job is being started and while content is being removed,
+    /// so that no job builds on pages that are about to go.
+    gate: Gate,
+    metrics: Metrics,
+    jobs: Mutex<HashMap<Cid, JobHandle>>,
+    tasks: TaskScope,
+}
+
+/// A running job as seen from outside.
+#[derive(Clone)]
+struct JobHandle {
+    commands: mpsc::Sender<JobCommand>,
+    status: watch::Receiver<DownloadStatus>,
+}
+
+impl Downloads {
+    pub(crate) fn new(disk: Disk, net: NetHandle, gate: Gate, metrics: Metrics) -> Self {
+        let (jobs, tasks) = (Mutex::default(), TaskScope::default());
+        Self { shared: Arc::new(Shared { disk, net, gate, metrics, jobs, tasks }) }
+    }
+
+    /// Resumes the downloads that were active when the node last stopped.
+    pub(crate) async fn resume(&self) -> Result<(), NodeError> {
+        let store = self.shared.disk.clone();
+        let active = blocking(move || {
+            let mut active = Vec::new();
+            let rows = |after: Option<&Cid>, limit| store.store().downloads(after, limit);
+            for_each(rows, |cid, record: DownloadRecord| {
+                if record.state == DownloadState::Active {
+                    active.push((cid, record));
+                }
+                Ok(())
+            })
+            .map(|()| active)
+        })
+        .await?;
+        for (cid, record) in active {
+            tracing::info!(%cid, done = record.bytes_done, "resuming a download");
+            self.spawn(cid, record);
+        }
+        Ok(())
+    }
+
+    /// Starts to get content, or joins the running download of it. The
+    /// receiver shows the state of the download until that is final.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the destination cannot be written.
+    pub async fn get(
+        &self,
+        cid: Cid,
+        options: GetOptions,
+    ) -> Result<watch::Receiver<DownloadStatus>, NodeError> {
+        let destination = match options.path {
+            Some(path) => Some(self.destination(path, options.force).await?),
+            None => None,
+        };
+        let timeout = options.timeout.unwrap_or(DOWNLOAD_TIMEOUT).min(DOWNLOAD_TIMEOUT_MAX);
+        loop {
+            if self.shared.tasks.is_stopping() {
+                return Err(NodeError::ShuttingDown);
+            }
+            if let Some(job) = self.job(&cid) {
+                let (respond_to, joined) = oneshot::channel();
+                let destination = destination.clone();
+                let command = JobCommand::Join { destination, timeout, respond_to };
+                if job.commands.send(command).await.is_ok()
+                    && let Ok(recorded) = joined.await
+                {
+                    recorded?;
+                    return Ok(job.status);
+                }
+                // The job has just ended and does not answer. Once it is gone, a
+                // new one is started.
+                job.commands.closed().await;
+                self.forget(&cid, &job);
+                continue;
+            }
+            let _undisturbed = self.shared.gate.lock(cid).await;
+            let record = self.new_record(cid, destination.clone(), timeout).await?;
+            self.record(cid, &record).await?;
+            if let Some(job) = self.spawn(cid, record) {
+                return Ok(job.status);
+            }
+        }
+    }
+
+    /// Content was added here, so a download of it can end. For blocking
+    /// threads.
+    pub(crate) fn added(&self, cid: &Cid) {
+        if let Some(job) = self.job(cid) {
+            // The error means that the job has just ended.
+            let _ = job.commands.blocking_send(JobCommand::Recheck);
+        }
+    }
+
+    /// Gets content and waits until it is in place.
+    ///
+    /// # Errors
+    /// [`NodeError::Download`] with the reason if it does not get there.
+    pub async fn get_and_wait(
+        &self,
+        cid: Cid,
+        options: GetOptions,
+    ) -> Result<DownloadStatus, NodeError> {
+        let path = options.path.clone();
+        let mut status = self.get(cid, options).await?;
+        let last = status.wait_for(DownloadStatus::is_last).await;
+        let last = last.map_err(|_| NodeError::ShuttingDown)?.for_destination(path.as_deref());
+        match last.failure {
+            None => Ok(last),
+            Some(kind) => {
+                let reason = last.reason.unwrap_or_else(|| "the download was cancelled".to_owned());
+                Err(NodeError::Download { reason, kind })
+            }
+        }
+    }
+
+    /// Ends a running download; what it has fetched is kept. Returns whether
+    /// there was one.
+    pub async fn cancel(&self, cid: Cid) -> bool {
+        let Some(mut job) = self.job(&cid) else { return false };
+        let (respond_to, cancelled) = oneshot::channel();
+        let sent = job.commands.send(JobCommand::Cancel { respond_to }).await;
+        if sent.is_err() || cancelled.await.is_err() {
+            return false;
+        }
+        // The job has left its loop and now saves what it has. An error means
+        // that it has ended.
+        let _ = job.status.wait_for(|status| status.failure.is_some()).await;
+        true
+    }
+
+    /// The state of a download, running or recorded.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store fails.
+    pub async fn status(&self, cid: Cid) -> Result<Option<DownloadStatus>, NodeError> {
+        if let Some(job) = self.job(&cid) {
+            return Ok(Some(job.status.borrow().clone()));
+        }
+        let record = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        Ok(record.map(|record| DownloadStatus::of_record(cid, &record)))
+    }
+
+    /// The states of all downloads, running and recorded, in the order of the
+    /// CIDs. An error ends the list.
+    #[must_use]
+    pub fn list(&self) -> mpsc::Receiver<Result<DownloadStatus, NodeError>> {
+        let (parts, receiver) = mpsc::channel(16);
+        let (this, stop) = (self.clone(), self.shared.tasks.stopping());
+        self.shared.tasks.spawn_blocking(move || {
+            let store = Arc::clone(this.shared.disk.store());
+            let rows = |after: Option<&Cid>, limit| store.downloads(after, limit);
+            let listed = for_each(rows, |cid, record: DownloadRecord| {
+                let status = match this.job(&cid) {
+                    Some(job) => job.status.borrow().clone(),
+                    None => DownloadStatus::of_record(cid, &record),
+                };
+                if send(&parts, Ok(status), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
+            });
+            if let Err(error) = listed {
+                send(&parts, Err(error), &stop);
+            }
+        });
+        receiver
+    }
+
+    /// Ends a running download and waits until its task has ended too. The
+    /// caller holds the gate of the CID, so that no other job starts.
+    pub(crate) async fn end(&self, cid: &Cid) {
+        if let Some(job) = self.job(cid) {
+            self.cancel(*cid).await;
+            // The task drops its receiver at its very end.
+            job.commands.closed().await;
+            self.forget(cid, &job);
+        }
+    }
+
+    /// Number of running downloads.
+    pub(crate) fn active(&self) -> usize {
+        self.jobs().len()
+    }
+
+    /// Stops all jobs with their progress saved, and joins them.
+    pub(crate) async fn stop(&self) {
+        self.shared.tasks.stop().await;
+    }
+
+    async fn destination(&self, path: PathBuf, force: bool) -> Result<Destination, NodeError> {
+        let checked = path.clone();
+        blocking(move || export::check(&checked, force)).await?;
+        Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force })
+    }
+
+    /// Records a job, so that a restart resumes it. Without room on the disk, a
+    /// job that only writes out what is held goes unrecorded.
+    async fn record(&self, cid: Cid, record: &DownloadRecord) -> Result<(), NodeError> {
+        let row = Row::Download(cid, Box::new(record.clone()));
+        let recorded = self.shared.disk.run(move |store| {
+            let recorded = store.commit(Batch::default().with(row));
+            match recorded {
+                Err(StoreError::NoSpace { .. }) if store.item(&cid)?.is_some() => Ok(()),
+                recorded => recorded,
+            }
+        });
+        Ok(recorded.await?)
+    }
+
+    /// A record for a new job. It keeps the header and the pages that an earlier
+    /// job has stored.
+    async fn new_record(
+        &self,
+        cid: Cid,
+        destination: Option<Destination>,
+        timeout: Duration,
+    ) -> Result<DownloadRecord, NodeError> {
+        let known = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        let (header, page_roots) =
+            known.map_or((None, Vec::new()), |known| (known.header, known.page_roots));
+        Ok(DownloadRecord {
+            started_ms: now_ms(),
+            state: DownloadState::Active,
+            destinations: destination.into_iter().collect(),
+            header,
+            page_roots,
+            bytes_done: 0,
+            chunks_done: 0,
+            bytes_fetched: 0,
+            timeout_s: timeout.as_secs().max(1),
+        })
+    }
+
+    /// Starts a job, unless there is one already.
+    fn spawn(&self, cid: Cid, record: DownloadRecord) -> Option<JobHandle> {
+        let mut jobs = self.jobs();
+        if jobs.contains_key(&cid) {
+            return None;
+        }
+        let (commands, queue) = mpsc::channel(16);
+        let (publish, status) = watch::channel(DownloadStatus::of_record(cid, &record));
+        let handle = JobHandle { commands, status };
+        let job = Job::new(cid, record, &self.shared, queue, publish);
+        let metrics = self.shared.metrics.clone();
+        jobs.insert(cid, handle.clone());
+        metrics.downloads_running.set(jobs.len() as u64);
+        let (downloads, ended) = (self.clone(), handle.clone());
+        let task = async move {
+            let outcome = job.run().await;
+            metrics.downloads_ended.get_or_create(&OutcomeLabel::of(outcome)).inc();
+            downloads.forget(&cid, &ended);
+        };
+        self.shared.tasks.spawn(task.instrument(tracing::info_span!("download", %cid)));
+        Some(handle)
+    }
+
+    fn job(&self, cid: &Cid) -> Option<JobHandle> {
+        self.jobs().get(cid).cloned()
+    }
+
+    /// Removes a job that has ended, and not one that has taken its place.
+    fn forget(&self, cid: &Cid, ended: &JobHandle) {
+        let mut jobs = self.jobs();
+        if jobs.get(cid).is_some_and(|job| job.commands.same_channel(&ended.commands)) {
+            jobs.remove(cid);
+        }
+        self.shared.metrics.downloads_running.set(jobs.len() as u64);
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<Cid, JobHandle>> {
+        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

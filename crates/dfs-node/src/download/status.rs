@@ -1,0 +1,175 @@
+//! What a download tells about itself.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dfs_core::Cid;
+use dfs_store::{DownloadRecord, DownloadState};
+use dfs_transfer::{Status, Wait};
+
+use crate::error::FailureKind;
+
+/// Where a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking for providers of the content.
+    Discovering,
+    /// Getting the header or the first page of leaves.
+    FetchingManifest,
+    /// Getting chunks.
+    Downloading,
+    /// Writing the content out.
+    Assembling,
+    /// Not moving; the reason says why.
+    Waiting,
+    /// Everything is in place.
+    Done,
+    /// Given up; the reason says why.
+    Failed,
+    /// Ended by the user.
+    Cancelled,
+}
+
+impl Phase {
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A download at a glance.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DownloadStatus {
+    /// The content.
+    pub cid: Cid,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why it waits or has failed.
+    pub reason: Option<String>,
+    /// What kind of failure it was.
+    pub failure: Option<FailureKind>,
+    /// Content size in bytes, once the header is known.
+    pub size: Option<u64>,
+    /// Content bytes in the store, or written out while it is assembling.
+    pub bytes_done: u64,
+    /// Number of chunks, once the header is known.
+    pub chunks: Option<u64>,
+    /// Chunks in the store.
+    pub chunks_done: u64,
+    /// Bytes received from peers, over all restarts.
+    pub bytes_fetched: u64,
+    /// Bytes per second over the last seconds.
+    pub rate: u64,
+    /// Providers known.
+    pub providers: usize,
+    /// When the next try is due, while it waits.
+    pub next_try: Option<Instant>,
+    /// Destinations that could not be written, although everything is here.
+    pub unwritten: Vec<PathBuf>,
+}
+
+impl DownloadStatus {
+    /// Whether the download tells nothing more: it is over, or the node stops.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.failure.is_some() || self.phase.is_final()
+    }
+
+    /// The status for a caller that wants the content at this path, or wants it
+    /// held only: it does not show the failure of another destination.
+    #[must_use]
+    pub fn for_destination(&self, path: Option<&Path>) -> Self {
+        let mut status = self.clone();
+        let is_mine = path.is_some_and(|path| self.unwritten.iter().any(|other| other == path));
+        if self.phase == Phase::Failed && !self.unwritten.is_empty() && !is_mine {
+            (status.phase, status.reason, status.failure) = (Phase::Done, None, None);
+        }
+        status
+    }
+
+    /// What a stored record tells.
+    pub(super) fn of_record(cid: Cid, record: &DownloadRecord) -> Self {
+        let (phase, reason, failure) = match &record.state {
+            DownloadState::Active => (Phase::Discovering, None, None),
+            DownloadState::Done => (Phase::Done, None, None),
+            DownloadState::Cancelled => (Phase::Cancelled, None, Some(FailureKind::Cancelled)),
+            DownloadState::Failed { cause, code } => {
+                let failure = kind_of_code(*code);
+                (Phase::Failed, Some(cause.clone()), Some(failure))
+            }
+        };
+        Self {
+            cid,
+            phase,
+            reason,
+            failure,
+            size: record.header.map(|header| header.size()),
+            bytes_done: record.bytes_done,
+            chunks: record.header.map(|header| header.chunk_count()),
+            chunks_done: record.chunks_done,
+            bytes_fetched: record.bytes_fetched,
+            rate: 0,
+            providers: 0,
+            next_try: None,
+            unwritten: Vec::new(),
+        }
+    }
+
+    /// Takes over what the state machine says.
+    pub(super) fn set_machine(&mut self, status: Status) {
+        (self.reason, self.next_try) = (None, None);
+        self.phase = match status {
+            Status::Discovering => Phase::Discovering,
+            Status::FetchingManifest => Phase::FetchingManifest,
+            Status::Waiting { wait, next } => {
+                let reason = match wait {
+                    Wait::StoreFull => "no space left for the database",
+                    _ => "no provider is known or answers",
+                };
+                (self.reason, self.next_try) = (Some(reason.to_owned()), next);
+                Phase::Waiting
+            }
+            _ => Phase::Downloading,
+        };
+    }
+
+    /// Waiting for something that the user has to do.
+    pub(super) fn set_waiting(&mut self, reason: String, pause: Duration) {
+        self.phase = Phase::Waiting;
+        self.reason = Some(reason);
+        self.next_try = Some(Instant::now() + pause);
+    }
+}
+
+/// The number of a kind of failure in a stored record.
+pub(super) fn code_of_kind(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::Other => 1,
+        FailureKind::Usage => 2,
+        FailureKind::NotFound => 3,
+        FailureKind::NoProvider => 4,
+        FailureKind::Cancelled => 5,
+        FailureKind::ShuttingDown => 6,
+        FailureKind::Permission => 7,
+        FailureKind::Verification => 8,
+        FailureKind::NoSpace => 9,
+        FailureKind::Exists => 10,
+    }
+}
+
+fn kind_of_code(code: u8) -> FailureKind {
+    match code {
+        2 => FailureKind::Usage,
+        3 => FailureKind::NotFound,
+        4 => FailureKind::NoProvider,
+        5 => FailureKind::Cancelled,
+        6 => FailureKind::ShuttingDown,
+        7 => FailureKind::Permission,
+        8 => FailureKind::Verification,
+        9 => FailureKind::NoSpace,
+        10 => FailureKind::Exists,
+        _ => FailureKind::Other,
+    }
+}

@@ -1,0 +1,160 @@
+//! Starting a node, and stopping it.
+//!
+//! Owns the order in which the parts start and the one list of the order in
+//! which they stop. What a part does is in its own module.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dfs_metrics::Registry;
+use dfs_net::NetHandle;
+use dfs_store::{MemoryStore, RocksStore, Store};
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::blocking::{Disk, blocking};
+use crate::client::NodeClient;
+use crate::config::{NodeConfig, StoreConfig};
+use crate::content::Content;
+use crate::download::Downloads;
+use crate::error::{NodeError, report};
+use crate::feed::Feed;
+use crate::gate::Gate;
+use crate::maintenance::{PruneDownloads, Reclaim};
+use crate::metrics::Metrics;
+use crate::network::Network;
+use crate::provide::{Provide, Reprovide};
+use crate::scope::TaskScope;
+use crate::upload::{NetworkEvents, Serving};
+use crate::workers::Workers;
+
+/// A running node. Dropping it without [`NodeRuntime::shutdown`] is like
+/// killing it: nothing acknowledged is lost, but the progress of the last
+/// moments is.
+pub struct NodeRuntime {
+    client: NodeClient,
+    net: NetHandle,
+    disk: Disk,
+    /// Additions, reads, lists and removals.
+    tasks: TaskScope,
+    workers: Workers,
+}
+
+impl NodeRuntime {
+    /// Opens the store, starts the network, and resumes what was under way.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store cannot be opened or an address cannot be
+    /// listened on.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_with_metrics(config, &mut Registry::default()).await
+    }
+
+    /// Like [`Self::start`], and exports the metrics of all parts through the
+    /// registry.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with_metrics(
+        config: NodeConfig,
+        registry: &mut Registry,
+    ) -> Result<Self, NodeError> {
+        let metrics = Metrics::default();
+        metrics.register(registry);
+        let store: Arc<dyn Store> = match config.store {
+            StoreConfig::Memory => Arc::new(MemoryStore::default()),
+            StoreConfig::Rocks { path, options } => {
+                Arc::new(blocking(move || RocksStore::open(&path, &options)).await?)
+            }
+        };
+        let disk = Disk::new(store);
+        let (net, events) = dfs_net::spawn(config.net).await?;
+        let (tasks, gate, feed) = (TaskScope::default(), Gate::default(), Feed::new());
+        let reclaim = Arc::new(Notify::new());
+        let (provide, inbox) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
+        let downloads = Downloads::new(disk.clone(), net.clone(), gate.clone(), metrics.clone());
+
+        let workers = Workers::new(metrics.clone());
+        let (events, requests) =
+            NetworkEvents::new(events, provide.clone(), feed.clone(), metrics.clone());
+        workers.spawn(events);
+        workers.spawn(Serving::new(disk.clone(), net.clone(), requests, metrics.clone()));
+        let interval = config.provide_interval;
+        let (handle, counted) = (net.clone(), metrics.clone());
+        workers.spawn(Reprovide::new(disk.clone(), handle, counted, inbox, interval));
+        workers.spawn(Reclaim::new(disk.clone(), Arc::clone(&reclaim)));
+        workers.spawn(PruneDownloads::new(disk.clone()));
+        downloads.resume().await?;
+
+        let network = Network::new(net.clone(), disk.clone(), feed);
+        let content = Content {
+            disk: disk.clone(),
+            downloads: downloads.clone(),
+            provide: provide.clone(),
+            gate,
+            tasks: tasks.clone(),
+            metrics,
+            reclaim,
+        };
+        let client = NodeClient {
+            content,
+            downloads,
+            provide,
+            network,
+            workers: workers.clone(),
+            disk: disk.clone(),
+            started: Instant::now(),
+        };
+        Ok(Self { client, net, disk, tasks, workers })
+    }
+
+    /// The handle of the node.
+    #[must_use]
+    pub fn client(&self) -> &NodeClient {
+        &self.client
+    }
+
+    /// Waits until a part that the node cannot do without has ended by itself,
+    /// and says which. A node that is shut down never resolves it.
+    pub async fn failed(&self) -> NodeError {
+        NodeError::PartEnded { part: self.workers.essential_ended().await }
+    }
+
+    /// Saves the progress of downloads, ends all tasks and connections, and
+    /// flushes the store. Every task of the node has ended when this returns.
+    pub async fn shutdown(self) {
+        self.shutdown_after(std::future::ready(())).await;
+    }
+
+    /// Like [`Self::shutdown`], with the stop of the control plane in front,
+    /// so that the order of the stop is one list: each part ends before those
+    /// that it uses.
+    pub async fn shutdown_after(self, control: impl Future<Output = ()> + Send) {
+        let Self { client, net, disk, tasks, workers } = self;
+        let order: [(&str, BoxFuture<'_, ()>); 6] = [
+            // No new call, and the end of every stream.
+            ("control", Box::pin(control)),
+            // Additions end without a trace; reads and removals finish.
+            ("content", Box::pin(tasks.stop())),
+            // Each saves its progress and goes on after the restart.
+            ("downloads", Box::pin(client.downloads.stop())),
+            // Steps finish; answers to peers are dropped.
+            ("workers", Box::pin(workers.stop())),
+            // Connections and their tasks.
+            ("network", Box::pin(net.shutdown())),
+            // Chunks that are only in memory.
+            ("store", Box::pin(flush(&disk))),
+        ];
+        for (part, stop) in order {
+            tracing::debug!(part, "stopping");
+            stop.await;
+        }
+    }
+}
+
+async fn flush(disk: &Disk) {
+    if let Err(error) = disk.run(|store| store.flush()).await {
+        tracing::error!(error = report(&error), "the store was not flushed");
+    }
+}

@@ -1,0 +1,286 @@
+//! The worker that publishes provider records on schedule.
+//!
+//! It is the only writer of the provide rows, besides the removal of content,
+//! which deletes the row in its own batch after the worker has forgotten the
+//! CID. A row is committed when the user asks for it, when an announcement
+//! reached nodes, and when the first one in a row reached none; later misses
+//! change the schedule in memory only.
+
+use std::time::{Duration, Instant};
+
+use dfs_core::Cid;
+use dfs_net::{NetError, NetHandle};
+use dfs_store::{Batch, ProvideRecord, Row};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use super::schedule::Schedule;
+use super::{Command, Inbox};
+use crate::blocking::{Disk, blocking, for_each};
+use crate::clock::now_ms;
+use crate::error::NodeError;
+use crate::metrics::{Metrics, OutcomeLabel};
+use crate::timing::{CLOCK_CHECK, PROVIDE_PACE};
+use crate::workers::Worker;
+
+/// Announcements under way at the same time. Each may wait for dead nodes, and
+/// a user who provides something does not wait behind all of them.
+const CONCURRENCY: usize = 8;
+
+/// A caller that waits for the outcome of an announcement.
+type Responder = oneshot::Sender<Result<ProvideRecord, NodeError>>;
+
+/// An announcement under way: the CID, the number of nodes reached, and the
+/// caller to answer.
+type Publishing = BoxFuture<'static, (Cid, Result<u32, NetError>, Option<Responder>)>;
+
+/// The worker.
+pub(crate) struct Reprovide {
+    disk: Disk,
+    net: NetHandle,
+    metrics: Metrics,
+    inbox: Inbox,
+    interval: Duration,
+    schedule: Schedule,
+    publishing: FuturesUnordered<Publishing>,
+    /// No scheduled announcement starts earlier.
+    not_before: Instant,
+}
+
+/// What the worker has to do.
+pub(crate) enum Work {
+    Command(Command),
+    Published(Cid, Result<u32, NetError>, Option<Responder>),
+    DhtJoined,
+    /// The schedule is to be looked at.
+    Look,
+}
+
+impl Reprovide {
+    /// `interval` is the longest time between two announcements of a CID.
+    pub(crate) fn new(
+        disk: Disk,
+        net: NetHandle,
+        metrics: Metrics,
+        inbox: Inbox,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            disk,
+            net,
+            metrics,
+            inbox,
+            interval,
+            schedule: Schedule::new(interval),
+            publishing: FuturesUnordered::new(),
+            not_before: Instant::now(),
+        }
+    }
+
+    /// When the schedule is to be looked at; never later than [`CLOCK_CHECK`]
+    /// from now. `None` while no further announcement may start.
+    fn next_look(&mut self) -> Option<Instant> {
+        if self.publishing.len() >= CONCURRENCY {
+            return None;
+        }
+        let wait = self.schedule.next_in(now_ms()).unwrap_or(CLOCK_CHECK).min(CLOCK_CHECK);
+        Some(self.not_before.max(Instant::now() + wait))
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        // A failing answer means that the caller has gone.
+        match command {
+            Command::Start { cid, undisturbed, respond_to } => {
+                let recorded = self.record_start(cid).await;
+                drop(undisturbed);
+                match recorded {
+                    Ok(()) => self.publish(cid, Some(respond_to)),
+                    Err(error) => drop(respond_to.send(Err(error))),
+                }
+            }
+            Command::Stop { cid, respond_to } => {
+                let stopped = self.record_stop(cid).await;
+                drop(respond_to.send(stopped));
+            }
+            Command::Forget { cid, respond_to } => {
+                self.schedule.remove(&cid);
+                // The network may have ended: then it publishes nothing either.
+                let _ = self.net.withdraw(cid).await;
+                let _ = respond_to.send(());
+            }
+            Command::Restore { cid, respond_to } => {
+                let known = self.disk.run(move |store| store.provide(&cid)).await;
+                if !matches!(known, Ok(None)) {
+                    self.schedule.insert(cid, now_ms());
+                }
+                let _ = respond_to.send(());
+            }
+            Command::Due { cids, respond_to } => {
+                let due = |cid: Cid| Some((cid, self.schedule.due_ms(&cid)?));
+                drop(respond_to.send(cids.into_iter().filter_map(due).collect()));
+            }
+        }
+        self.count();
+    }
+
+    /// Commits the row before anything is published, so that a crash in
+    /// between publishes after the restart.
+    async fn record_start(&mut self, cid: Cid) -> Result<(), NodeError> {
+        let (item, known) =
+            self.disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
+        if item.is_none() {
+            return Err(NodeError::NotHeld { cid });
+        }
+        if known.is_none() {
+            let now = now_ms();
+            let record = ProvideRecord { since_ms: now, due_ms: now, ..ProvideRecord::default() };
+            commit(&self.disk, cid, record).await?;
+        }
+        self.schedule.insert(cid, now_ms());
+        Ok(())
+    }
+
+    async fn record_stop(&mut self, cid: Cid) -> Result<bool, NodeError> {
+        let known = self.disk.run(move |store| store.provide(&cid)).await?.is_some();
+        if known {
+            let delete = Batch::default().with(Row::RemoveProvide(cid));
+            self.disk.run(move |store| store.commit(delete)).await?;
+        }
+        self.schedule.remove(&cid);
+        self.net.withdraw(cid).await?;
+        Ok(known)
+    }
+
+    /// Starts an announcement. The CID is not due until it has ended.
+    fn publish(&mut self, cid: Cid, respond_to: Option<Responder>) {
+        self.schedule.take(&cid);
+        let net = self.net.clone();
+        self.publishing.push(Box::pin(async move { (cid, net.announce(cid).await, respond_to) }));
+    }
+
+    /// Notes how an announcement has ended and when the next is due.
+    async fn on_published(
+        &mut self,
+        cid: Cid,
+        outcome: Result<u32, NetError>,
+    ) -> Result<ProvideRecord, NodeError> {
+        if self.schedule.due_ms(&cid).is_none() {
+            // The content was removed, or is no longer provided, since then.
+            self.net.withdraw(cid).await?;
+            return Err(NodeError::NotHeld { cid });
+        }
+        let now = now_ms();
+        let (reached, label) = match &outcome {
+            Ok(0) => (0, "no node"),
+            Ok(reached) => (*reached, "sent"),
+            Err(_) => (0, "failed"),
+        };
+        self.metrics.provider_records.get_or_create(&OutcomeLabel::of(label)).inc();
+        let due_ms = match reached {
+            0 => self.schedule.missed(cid, now),
+            _ => self.schedule.published(cid, now),
+        };
+        match outcome {
+            Err(NetError::Closed) => return Err(NodeError::ShuttingDown),
+            Err(error) => tracing::warn!(%cid, %error, "provider record not sent; trying again"),
+            Ok(_) => {}
+        }
+        let Some(known) = self.disk.run(move |store| store.provide(&cid)).await? else {
+            self.schedule.remove(&cid);
+            return Err(NodeError::NotHeld { cid });
+        };
+        let record = ProvideRecord {
+            announced_ms: if reached > 0 { Some(now) } else { known.announced_ms },
+            due_ms,
+            sent_to: reached,
+            since_ms: known.since_ms.min(now),
+        };
+        if reached > 0 || known.sent_to > 0 {
+            commit(&self.disk, cid, record.clone()).await?;
+        }
+        Ok(record)
+    }
+
+    fn count(&self) {
+        self.metrics.provided.set(self.schedule.len() as u64);
+    }
+}
+
+async fn commit(disk: &Disk, cid: Cid, record: ProvideRecord) -> Result<(), NodeError> {
+    let put = Batch::default().with(Row::Provide(cid, record));
+    Ok(disk.run(move |store| store.commit(put)).await?)
+}
+
+impl Worker for Reprovide {
+    const NAME: &'static str = "re-provide";
+    const ESSENTIAL: bool = true;
+    type Work = Work;
+
+    /// Schedules every provided CID. All are due, one after the other, because
+    /// the nodes that keep the records may have been restarted too.
+    async fn start(&mut self) -> Result<(), NodeError> {
+        self.schedule = Schedule::new(self.interval);
+        self.publishing = FuturesUnordered::new();
+        let disk = self.disk.clone();
+        let cids = blocking(move || {
+            let mut cids = Vec::new();
+            let rows = |after: Option<&Cid>, limit| disk.store().provides(after, limit);
+            for_each(rows, |cid, _| {
+                cids.push(cid);
+                Ok(())
+            })
+            .map(|()| cids)
+        });
+        let now = now_ms();
+        for cid in cids.await? {
+            self.schedule.insert(cid, now);
+        }
+        self.count();
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Option<Work> {
+        let look = self.next_look();
+        tokio::select! {
+            command = self.inbox.queue.recv() => command.map(Work::Command),
+            Some((cid, outcome, respond_to)) = self.publishing.next() => {
+                Some(Work::Published(cid, outcome, respond_to))
+            }
+            () = self.inbox.dht_joined.notified() => Some(Work::DhtJoined),
+            () = crate::workers::sleep_until(look) => Some(Work::Look),
+        }
+    }
+
+    async fn step(&mut self, work: Work) -> Result<(), NodeError> {
+        match work {
+            Work::Command(command) => self.on_command(command).await,
+            Work::Published(cid, outcome, respond_to) => {
+                let noted = self.on_published(cid, outcome).await;
+                self.count();
+                match respond_to {
+                    Some(respond_to) => drop(respond_to.send(noted)),
+                    // Removed in the meantime, or the node stops.
+                    None => match noted {
+                        Ok(_) | Err(NodeError::NotHeld { .. } | NodeError::ShuttingDown) => {}
+                        Err(error) => return Err(error),
+                    },
+                }
+            }
+            Work::DhtJoined => self.schedule.retry_missed(now_ms()),
+            Work::Look => {
+                if let Some(cid) = self.schedule.take_due(now_ms()) {
+                    self.publish(cid, None);
+                    self.not_before = Instant::now() + PROVIDE_PACE;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next_run(&self) -> Option<Instant> {
+        let wait = self.schedule.until_next(now_ms())?;
+        Some(self.not_before.max(Instant::now() + wait))
+    }
+}

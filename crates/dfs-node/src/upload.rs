@@ -1,0 +1,202 @@
+//! Answering the requests of peers from the store.
+//!
+//! [`NetworkEvents`] routes what the network reports; [`Serving`] answers
+//! requests, a bounded number at a time. How many bytes may be served, and to
+//! whom, `dfs-net` has decided before a request arrives here.
+
+use dfs_core::Cid;
+use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
+use dfs_store::{Store, StoreError};
+use dfs_wire::{chunk, metadata};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::blocking::Disk;
+use crate::error::NodeError;
+use crate::feed::Feed;
+use crate::metrics::{Metrics, OutcomeLabel};
+use crate::provide::Provide;
+use crate::workers::{Worker, panic_message};
+
+/// Requests answered at the same time.
+const CONCURRENCY: usize = 16;
+/// Requests that may wait for an answer to begin.
+const QUEUE: usize = 64;
+
+/// A request of a peer.
+pub(crate) enum Request {
+    Metadata { peer: PeerId, id: RequestId, request: metadata::Request },
+    Chunk { peer: PeerId, id: RequestId, request: chunk::Request },
+}
+
+/// Routes the events of the network to the parts of the node.
+pub(crate) struct NetworkEvents {
+    events: mpsc::Receiver<NetEvent>,
+    requests: mpsc::Sender<Request>,
+    provide: Provide,
+    feed: Feed,
+    metrics: Metrics,
+}
+
+impl NetworkEvents {
+    /// The router, and the requests that it passes on.
+    pub(crate) fn new(
+        events: mpsc::Receiver<NetEvent>,
+        provide: Provide,
+        feed: Feed,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        (Self { events, requests, provide, feed, metrics }, receiver)
+    }
+}
+
+impl Worker for NetworkEvents {
+    const NAME: &'static str = "network events";
+    const ESSENTIAL: bool = true;
+    type Work = NetEvent;
+
+    async fn wait(&mut self) -> Option<NetEvent> {
+        // Without room for a request, events wait in the network, which
+        // bounds them.
+        let _room = self.requests.reserve().await.ok()?;
+        self.events.recv().await
+    }
+
+    async fn step(&mut self, event: NetEvent) -> Result<(), NodeError> {
+        let request = match event {
+            NetEvent::DhtJoined => {
+                self.provide.dht_joined();
+                return Ok(());
+            }
+            NetEvent::Announced { sender, announcement } => {
+                self.metrics.announcements_heard.inc();
+                self.feed.push(sender, announcement);
+                return Ok(());
+            }
+            NetEvent::MetadataRequest { peer, id, request } => {
+                Request::Metadata { peer, id, request }
+            }
+            NetEvent::ChunkRequest { peer, id, request } => Request::Chunk { peer, id, request },
+        };
+        self.requests.send(request).await.map_err(|_| NodeError::ShuttingDown)
+    }
+}
+
+/// Answers requests.
+pub(crate) struct Serving {
+    disk: Disk,
+    net: NetHandle,
+    requests: mpsc::Receiver<Request>,
+    answers: JoinSet<()>,
+    metrics: Metrics,
+}
+
+impl Serving {
+    pub(crate) fn new(
+        disk: Disk,
+        net: NetHandle,
+        requests: mpsc::Receiver<Request>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { disk, net, requests, answers: JoinSet::new(), metrics }
+    }
+}
+
+impl Worker for Serving {
+    const NAME: &'static str = "serving";
+    const ESSENTIAL: bool = true;
+    type Work = Request;
+
+    async fn wait(&mut self) -> Option<Request> {
+        loop {
+            tokio::select! {
+                Some(ended) = self.answers.join_next() => {
+                    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                        tracing::error!(cause = panic_message(&*panic), "an answer to a peer failed");
+                    }
+                }
+                request = self.requests.recv(), if self.answers.len() < CONCURRENCY => {
+                    return request;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self, request: Request) -> Result<(), NodeError> {
+        let (disk, net, metrics) = (self.disk.clone(), self.net.clone(), self.metrics.clone());
+        let span = match &request {
+            Request::Metadata { peer, .. } => tracing::debug_span!("metadata request", %peer),
+            Request::Chunk { peer, .. } => tracing::debug_span!("chunk request", %peer),
+        };
+        let answer = async move {
+            let outcome = answer(&disk, &net, request).await;
+            metrics.uploads.get_or_create(&OutcomeLabel::of(outcome)).inc();
+        };
+        self.answers.spawn(answer.instrument(span));
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.answers.shutdown().await;
+    }
+}
+
+/// Answers a request and names the outcome. An error of `respond` means that
+/// the network has ended.
+async fn answer(disk: &Disk, net: &NetHandle, request: Request) -> &'static str {
+    match request {
+        Request::Metadata { id, request, .. } => {
+            let read = disk.run(move |store| metadata_for(store, &request)).await;
+            let (response, outcome) = match read {
+                Ok(Some(response)) => (response, "found"),
+                Ok(None) => (metadata::Response::NotFound, "not found"),
+                Err(error) => (metadata::Response::NotFound, store_failed(&error)),
+            };
+            let _ = net.respond_metadata(id, response).await;
+            outcome
+        }
+        Request::Chunk { id, request, .. } => {
+            let read = disk.run(move |store| store.chunk(&request.hash)).await;
+            let (response, outcome) = match read {
+                Ok(Some(bytes)) => (chunk::Response::Found(bytes), "found"),
+                Ok(None) => (chunk::Response::NotFound, "not found"),
+                Err(error) => (chunk::Response::NotFound, store_failed(&error)),
+            };
+            let _ = net.respond_chunk(id, response).await;
+            outcome
+        }
+    }
+}
+
+fn store_failed(error: &StoreError) -> &'static str {
+    tracing::error!(error = crate::error::report(error), "a request was not answered");
+    "store failed"
+}
+
+fn metadata_for(
+    store: &dyn Store,
+    request: &metadata::Request,
+) -> Result<Option<metadata::Response>, StoreError> {
+    match *request {
+        metadata::Request::Header { cid } => {
+            Ok(store.item(&cid)?.map(|item| metadata::Response::Header(*item.manifest.header())))
+        }
+        metadata::Request::Page { cid, index } => page_of(store, &cid, index),
+        // The network keeps provider records and answers this itself.
+        metadata::Request::Provided { .. } => Ok(None),
+    }
+}
+
+fn page_of(
+    store: &dyn Store,
+    cid: &Cid,
+    index: u64,
+) -> Result<Option<metadata::Response>, StoreError> {
+    let Some(item) = store.item(cid)? else { return Ok(None) };
+    let manifest = &item.manifest;
+    let root = usize::try_from(index).ok().and_then(|index| manifest.page_roots().get(index));
+    let (Some(root), Some(proof)) = (root, manifest.prove_page(index)) else { return Ok(None) };
+    Ok(store.page(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
+}
