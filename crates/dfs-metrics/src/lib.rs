@@ -4,7 +4,7 @@
 //! Each crate that counts something has one struct made by [`metrics!`]. The
 //! owner of the counting component keeps the struct, and the owner of the
 //! process calls `register` once to export it. Unregistered metrics count all
-//! the same, so a library user who exports nothing passes a default.
+//! the same; a program that exports nothing passes a default.
 //!
 //! Names follow OpenMetrics: the prefix of the struct, the name of the field,
 //! the unit, and `_total` for counters.

@@ -1,4 +1,4 @@
-//! What the owner of a node chooses.
+//! Settings of a node.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use dfs_store::RocksOptions;
 
 use crate::timing::PROVIDE_INTERVAL;
 
-/// Where a node keeps what it has.
+/// Where a node keeps its content and state.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StoreConfig {
@@ -19,7 +19,7 @@ pub enum StoreConfig {
         /// Settings of the database.
         options: RocksOptions,
     },
-    /// In memory, for tests and for nodes that only pass things on.
+    /// In memory, for tests and for nodes without a disk.
     Memory,
 }
 
@@ -29,10 +29,11 @@ pub enum StoreConfig {
 pub struct NodeConfig {
     /// Settings of the network, the identity among them.
     pub net: NetConfig,
-    /// Where it keeps what it has.
+    /// Where it keeps its content and state.
     pub store: StoreConfig,
-    /// Longest time between two announcements of what it provides, well below
-    /// the two days that others keep them; up to a sixth less, spread by CID.
+    /// Longest time between two announcements of a provided CID, well below the
+    /// two days that other nodes keep a provider record. The actual time is up
+    /// to a sixth less, spread by CID.
     pub provide_interval: Duration,
 }
 

@@ -16,7 +16,7 @@ use crate::error::{self, FailureKind, NodeError};
 /// Why content cannot be written to a path.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// Something is there already.
+    /// The destination exists.
     #[error("{} exists already", path.display())]
     Exists {
         /// The destination.
@@ -28,7 +28,7 @@ pub enum OutputError {
         /// The destination.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The system refused the operation.
     #[error("cannot write {}{}", path.display(), error::user_hint(source))]
     Write {
         /// The destination.
@@ -107,13 +107,13 @@ fn reserve(file: &File, header: &Header) -> io::Result<()> {
     }
     let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
     match rustix::fs::fallocate(file, flags, 0, header.size()) {
-        // Not every file system can.
+        // Not every file system supports it.
         Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
         result => Ok(result?),
     }
 }
 
-/// A file that goes away unless it is published.
+/// A temporary file. Dropping it removes it, unless it was published.
 struct Temporary {
     file: File,
     path: PathBuf,
@@ -121,8 +121,8 @@ struct Temporary {
 }
 
 impl Temporary {
-    /// The name follows from destination and content, so that a run cut short
-    /// leaves one file and the next run replaces it.
+    /// The name is derived from the destination and the CID, so that the next
+    /// run replaces the file of a run that was cut short.
     fn create(path: &Path, cid: &Cid) -> io::Result<Self> {
         let mut name = OsString::from(".");
         name.push(short(path.file_name().unwrap_or_default()));
@@ -146,7 +146,8 @@ impl Temporary {
                 Err(rustix::io::Errno::EXIST) => {
                     return Err(OutputError::Exists { path: path.to_owned() });
                 }
-                // Not every file system knows the flag; `check` has looked.
+                // Not every file system supports the flag; `check` has found no
+                // file there.
                 Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, path).map_err(write)?,
                 Err(error) => return Err(write(error.into())),
             }
@@ -165,7 +166,7 @@ impl Drop for Temporary {
     }
 }
 
-/// At most 200 bytes of a name, so that what is added to it still fits.
+/// The first 200 bytes of a name, which leave room for a prefix and a suffix.
 fn short(name: &OsStr) -> OsString {
     use std::os::unix::ffi::OsStrExt;
     let bytes = name.as_bytes();

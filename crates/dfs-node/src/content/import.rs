@@ -22,16 +22,15 @@ use crate::error::NodeError;
 /// rows together. The chunks of larger content bypass the write-ahead log.
 const SMALL: u64 = 8 << 20;
 
-/// Pages kept in memory until they are stored, at most; about 150 KiB each.
+/// Most pages kept in memory before they are stored; about 150 KiB each.
 const MAX_PENDING_PAGES: usize = 16;
 
-/// Content bytes of complete pages from which on they are stored. Storing pages
-/// waits for a flush of all chunks before them, so it is not done for each. A
-/// crash leaves the chunks of these pages, and of the one that is not complete,
-/// without a page that refers to them.
+/// Content bytes of complete pages at which the pages are stored. Storing pages
+/// waits for a flush of all chunks before them, so one commit stores many. A
+/// crash leaves the chunks of the pages not yet stored without a reference.
 const MAX_PENDING_BYTES: u64 = 2 << 30;
 
-/// How something is added.
+/// Options of an addition.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct AddOptions {
@@ -39,11 +38,12 @@ pub struct AddOptions {
     pub profile: Profile,
     /// Name to remember; a file's own name if absent.
     pub name: Option<String>,
-    /// Whether it is to be announced to everybody.
+    /// Whether it is announced to all nodes that listen to public
+    /// announcements.
     pub public: bool,
 }
 
-/// What was added.
+/// The result of an addition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Added {
@@ -132,26 +132,26 @@ pub(super) fn add_reader(
     import.read(reader, |source| NodeError::Stream { source })?.commit()
 }
 
-/// One file on its way into the store.
+/// The state of one addition.
 struct Import<'a, P> {
     store: &'a Arc<dyn Store>,
     options: AddOptions,
     progress: P,
     batch: Batch,
-    /// Set when everything has been read.
+    /// Set at the end of the bytes.
     item: Option<Item>,
     /// Bytes read so far.
     bytes: u64,
     new_bytes: u64,
-    /// Chunks of a small file, written with its rows.
+    /// Chunks of small content, written in the batch of its rows.
     small: Vec<(Leaf, Bytes)>,
     /// Complete pages that are not stored yet.
     pages: Vec<(Subtree, Page)>,
-    /// Holds the stored pages of a large file until its CID is known.
+    /// Owner of the stored pages until the CID is known.
     owner: Owner,
     /// Hashes of the roots of the pages stored so far.
     roots: Vec<TreeHash>,
-    /// Chunks that no page refers to yet.
+    /// Chunks that no stored page references yet.
     leased: Vec<ChunkHash>,
     committed: bool,
 }
@@ -175,7 +175,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         }
     }
 
-    /// Stores all chunks; what refers to them waits for [`Self::commit`].
+    /// Reads all bytes and stores the chunks. [`Self::commit`] stores the rows
+    /// that refer to them.
     fn read(
         mut self,
         reader: impl Read,
@@ -241,9 +242,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         self.put(leaf, chunk)
     }
 
-    /// Puts a chunk that the store does not have. "Has" may mean "in memory
-    /// only"; the commit at the end makes that durable too. Until then the
-    /// store flushes in the background as its write buffers fill.
+    /// Puts a chunk unless the store has it. A chunk that the store has may be
+    /// in memory only; the final commit makes it durable too.
     fn put(&mut self, leaf: Leaf, bytes: &[u8]) -> Result<(), NodeError> {
         if self.lease(leaf.hash)? {
             return Ok(());
@@ -253,8 +253,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         Ok(())
     }
 
-    /// Leases a chunk and says whether it is present. The lease keeps
-    /// it in the store until a page refers to it.
+    /// Leases a chunk and returns whether it is present. The lease keeps it in
+    /// the store until a page references it.
     fn lease(&mut self, hash: ChunkHash) -> Result<bool, NodeError> {
         self.leased.push(hash);
         Ok(self.store.lease_chunk(&hash)?)

@@ -1,4 +1,4 @@
-//! What a download tells about itself.
+//! The status of a download, as users see it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,18 +20,18 @@ pub enum Phase {
     Downloading,
     /// Writing the content out.
     Assembling,
-    /// Not moving; the reason says why.
+    /// Waiting for a provider or for room; the reason says which.
     Waiting,
-    /// Everything is in place.
+    /// The content is held, and every destination is written.
     Done,
-    /// Given up; the reason says why.
+    /// Ended without success; the reason says why.
     Failed,
     /// Ended by the user.
     Cancelled,
 }
 
 impl Phase {
-    /// Whether nothing more will happen.
+    /// Whether the download has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
@@ -66,12 +66,13 @@ pub struct DownloadStatus {
     pub providers: usize,
     /// When the next try is due, while it waits.
     pub next_try: Option<Instant>,
-    /// Destinations that could not be written, although everything is here.
+    /// Destinations that could not be written although the content is held.
     pub unwritten: Vec<PathBuf>,
 }
 
 impl DownloadStatus {
-    /// Whether the download tells nothing more: it is over, or the node stops.
+    /// Whether no further status follows: the download has ended, or the node
+    /// stops.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.failure.is_some() || self.phase.is_final()
@@ -89,7 +90,7 @@ impl DownloadStatus {
         status
     }
 
-    /// What a stored record tells.
+    /// The status of a download that is not running.
     pub(super) fn of_record(cid: Cid, record: &DownloadRecord) -> Self {
         let (phase, reason, failure) = match &record.state {
             DownloadState::Active => (Phase::Discovering, None, None),
@@ -117,7 +118,7 @@ impl DownloadStatus {
         }
     }
 
-    /// Takes over what the state machine says.
+    /// Takes over the status of the state machine.
     pub(super) fn set_machine(&mut self, status: Status) {
         (self.reason, self.next_try) = (None, None);
         self.phase = match status {
@@ -135,7 +136,7 @@ impl DownloadStatus {
         };
     }
 
-    /// Waiting for something that the user has to do.
+    /// Sets the status to waiting, until the user has made room.
     pub(super) fn set_waiting(&mut self, reason: String, pause: Duration) {
         self.phase = Phase::Waiting;
         self.reason = Some(reason);

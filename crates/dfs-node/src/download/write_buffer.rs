@@ -14,19 +14,19 @@ use dfs_store::{Batch, DownloadRecord, Row, Store, StoreError};
 
 use crate::timing::FLUSH_INTERVAL;
 
-/// Bytes that are written as soon as they are together.
+/// Gathered bytes at which a write is due.
 const FLUSH_BYTES: u64 = 8 << 20;
-/// Unflushed bytes at which a flush is due. Each makes a file of its own, so it
-/// is not smaller.
+/// Unflushed bytes at which a flush is due. Each flush makes a file of its own,
+/// which is why the value is not smaller.
 const FLUSH_AT: u64 = 24 << 20;
-/// Pending bytes at which no more are taken: when the disk is slower than the
-/// network, the network waits.
+/// Pending bytes at which the buffer takes no more, so that the network waits
+/// for a slower disk.
 ///
-/// A crash costs 64 MiB at most: just less than [`FLUSH_AT`], a write of this and
-/// a chunk that makes a flush due, and as much again that is gathered meanwhile.
+/// A crash loses at most 64 MiB: just less than [`FLUSH_AT`], plus one write of
+/// this size and a chunk, plus as much again gathered during that write.
 const MAX_PENDING: u64 = 16 << 20;
 
-/// Chunks between the network and the store.
+/// Verified chunks that are not in the store yet.
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
     pending: Vec<(ChunkHash, Bytes)>,
@@ -42,7 +42,8 @@ pub(super) struct Write {
     chunks: Vec<(ChunkHash, Bytes)>,
     /// Bypasses the write-ahead log, with a flush or without.
     bulk: bool,
-    /// Progress to be recorded with it; true once the write has succeeded.
+    /// Progress to record in the same batch; it holds once the write has
+    /// succeeded.
     progress: Option<Box<DownloadRecord>>,
 }
 
@@ -54,12 +55,12 @@ impl WriteBuffer {
         self.pending.push((hash, bytes));
     }
 
-    /// Whether the chunk is here and perhaps not in the store yet.
+    /// Whether the buffer has the chunk, pending or being written.
     pub(super) fn contains(&self, hash: &ChunkHash) -> bool {
         self.writing.contains(hash) || self.pending.iter().any(|(pending, _)| pending == hash)
     }
 
-    /// When the next write is due although little has come.
+    /// When the pending chunks are written although they are few.
     pub(super) fn due(&self) -> Option<Instant> {
         self.since.filter(|_| self.writing.is_empty()).map(|since| since + FLUSH_INTERVAL)
     }
@@ -89,7 +90,7 @@ impl WriteBuffer {
         })
     }
 
-    /// A write has ended; one that failed comes back to be tried again.
+    /// Notes the end of a write. A failed write becomes pending again.
     pub(super) fn written(&mut self, failed: Option<Write>, now: Instant) {
         self.writing.clear();
         if let Some(write) = failed {
@@ -103,7 +104,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Whether no more is to be taken for now.
+    /// Whether the buffer is full.
     pub(super) fn is_full(&self) -> bool {
         self.pending_bytes >= MAX_PENDING
     }
@@ -129,14 +130,14 @@ impl WriteBuffer {
 }
 
 impl Write {
-    /// The progress alone.
+    /// The write reduced to its progress.
     pub(super) fn without_chunks(self) -> Self {
         Self { chunks: Vec::new(), ..self }
     }
 
     /// Writes the chunks, then in one synced batch the progress with `rows`.
-    /// On failure the write is returned for another try; what part of it has
-    /// been stored does no harm.
+    /// A failure returns the write for another try; writing a chunk twice does
+    /// no harm.
     pub(super) fn perform(
         self,
         store: &dyn Store,

@@ -1,5 +1,5 @@
-//! Cancelling: at once, in whatever a download is doing, and without losing
-//! what it has got.
+//! Cancelling a download: at once, in every phase, and without losing what it
+//! has fetched.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,10 @@ use dfs_wire::chunk;
 
 use crate::peer::{Content, Peer, Question, hold, node};
 
-/// Much less than any retry or timeout that the download may be in.
+/// Much less than any retry or timeout of a download.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Waits for a phase, cancels, and checks that it ends then and there.
+/// Waits for a phase, cancels, and checks that the download ends at once.
 async fn cancel_in(
     node: &NodeRuntime,
     cid: Cid,
@@ -53,8 +53,8 @@ async fn in_the_manifest_fetch() {
         .await;
 }
 
-/// A peer that gives the first `chunks` chunks only, and says that it is busy
-/// when asked for others, until it is told to give all.
+/// A peer that sends the first `chunks` chunks and answers BUSY for the others,
+/// until the flag allows all.
 async fn tired(content: &Arc<Content>, chunks: usize) -> (Peer, Arc<AtomicBool>) {
     let content = Arc::clone(content);
     let rested = Arc::new(AtomicBool::new(false));
@@ -85,7 +85,7 @@ async fn tired(content: &Arc<Content>, chunks: usize) -> (Peer, Arc<AtomicBool>)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn between_retries_of_chunks_and_what_it_got_is_kept() {
+async fn between_retries_of_chunks_and_fetched_chunks_are_kept() {
     let content = Arc::new(Content::new(6));
     let (peer, rested) = tired(&content, 4).await;
     let node = node(&[&peer]).await;

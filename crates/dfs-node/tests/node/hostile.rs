@@ -1,5 +1,5 @@
-//! Peers that lie, and peers that say nothing: the liar is kept out, the
-//! silent one is given up, and no wrong byte is ever kept.
+//! Peers that send wrong data, and peers that do not answer: the first are
+//! banned, the second are given up, and no wrong byte is stored.
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ fn bend_chunk(answer: chunk::Response, lie: Lie) -> chunk::Response {
     chunk::Response::Found(Bytes::from(bytes))
 }
 
-/// What a node says after trying to get the content from one peer alone.
+/// The error of a node that gets the content from this peer alone.
 async fn alone_with(lie: Lie) -> (NodeRuntime, Peer, Arc<Content>, NodeError) {
     let content = Arc::new(Content::new(3));
     let peer = liar(&content, lie).await;
@@ -99,7 +99,7 @@ async fn alone_with(lie: Lie) -> (NodeRuntime, Peer, Arc<Content>, NodeError) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn liars_are_kept_out_and_nothing_of_theirs_is_kept() {
+async fn peers_that_send_wrong_data_are_banned_and_nothing_of_it_is_stored() {
     let lies = [
         Lie::OtherHeader,
         Lie::OtherLeaf,
@@ -115,7 +115,7 @@ async fn liars_are_kept_out_and_nothing_of_theirs_is_kept() {
         assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
         let held = node.client().content().read(content.cid()).await;
         assert!(matches!(held, Err(NodeError::NotHeld { .. })), "{lie:?}");
-        // It is kept out from then on.
+        // The peer is banned.
         let known = node.client().network().peers().await.expect("peers");
         let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
         assert!(!known.is_connected(), "{lie:?}");
@@ -125,14 +125,14 @@ async fn liars_are_kept_out_and_nothing_of_theirs_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_ends_in_a_failure_with_a_cause() {
+async fn a_silent_provider_ends_in_a_failure_with_a_cause() {
     for lie in [Lie::Silence, Lie::SilenceAboutChunks] {
         let (node, peer, _, error) = alone_with(lie).await;
         assert_eq!(error.kind(), FailureKind::NoProvider, "{lie:?}: {error}");
         assert!(error.to_string().contains("no provider answered"), "{error}");
         let known = node.client().network().peers().await.expect("peers");
         let known = known.iter().find(|known| known.peer == peer.net.peer()).expect("known");
-        assert!(known.is_connected(), "silence is no lie");
+        assert!(known.is_connected(), "a silent peer is not banned");
         node.shutdown().await;
     }
 }

@@ -1,4 +1,5 @@
-//! A peer that is no node: it announces content and answers as it is told.
+//! A peer that is not a node: it provides content, and the test decides what
+//! it answers.
 
 use dfs_core::{Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
 use dfs_net::{NetConfig, NetEvent, NetHandle, RequestId};
@@ -58,7 +59,7 @@ impl Content {
     }
 }
 
-/// What a peer is asked; it may answer or not.
+/// A request to the peer, which may answer it or not.
 pub(crate) enum Question {
     Metadata(RequestId, metadata::Request),
     Chunk(RequestId, chunk::Request),
@@ -71,7 +72,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts a peer that knows `others`, and lets it handle what it is asked.
+    /// Starts a peer that knows `others`; `answer` handles each request.
     pub(crate) async fn start<F>(
         others: Vec<Multiaddr>,
         answer: impl Fn(NetHandle, Question) -> F + Send + 'static,
@@ -102,7 +103,7 @@ impl Peer {
         Self { net, addr }
     }
 
-    /// Announces content until somebody has taken note of it.
+    /// Publishes a provider record until at least one node has received it.
     pub(crate) async fn announce(&self, cid: Cid) {
         while self.net.announce(cid).await.expect("announce") == 0 {
             tokio::task::yield_now().await;
@@ -117,7 +118,7 @@ pub(crate) async fn node(peers: &[&Peer]) -> NodeRuntime {
     NodeRuntime::start(config).await.expect("a node in memory")
 }
 
-/// Only holds the content, and gives up soon.
+/// Options that write no file and fail after so many seconds.
 pub(crate) fn hold(seconds: u64) -> GetOptions {
     let mut options = GetOptions::default();
     options.timeout = Some(std::time::Duration::from_secs(seconds));

@@ -1,5 +1,5 @@
-//! A peer that is not bound by our codecs: it writes what it likes on the
-//! streams of our protocols, and as much of it as it is let.
+//! A peer that does not use our codecs: it writes arbitrary bytes on the streams
+//! of our protocols, as many as the node reads.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::peer::{Content, hold, node};
 enum Script {
     /// What an honest provider answers.
     Truth,
-    /// These bytes, and then zeros for as long as somebody takes them.
+    /// These bytes, and then zeros for as long as the node reads.
     Endless(Vec<u8>),
     /// These bytes, and then the end.
     CutOff(Vec<u8>),
@@ -31,7 +31,7 @@ enum Script {
 /// The bytes to be written, and whether they never end.
 type Answer = (Vec<u8>, bool);
 
-/// Takes any request for bytes, and writes any bytes for an answer.
+/// Reads a request as bytes, and writes any bytes as the answer.
 #[derive(Clone)]
 struct RawCodec {
     written: Arc<AtomicU64>,
@@ -99,10 +99,10 @@ struct Behaviour {
     chunk: request_response::Behaviour<RawCodec>,
 }
 
-/// A peer that has announced the content to a node and follows its scripts.
+/// A peer that provides the content to a node and follows its scripts.
 struct Raw {
     peer: PeerId,
-    /// Bytes of endless answers that somebody took.
+    /// Bytes of endless answers that the node has read.
     written: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -136,7 +136,7 @@ impl Raw {
                     Script::Endless(bytes) => (bytes.clone(), true),
                     Script::CutOff(bytes) => (bytes.clone(), false),
                 };
-                // The error means that it has been thrown out.
+                // The error means that the node has closed the connection.
                 let _ = exchange.send_response(channel, answer);
             }
         });
@@ -186,7 +186,7 @@ fn swarm(codec: &RawCodec) -> Swarm<Behaviour> {
         .build()
 }
 
-/// Connects to a node and has it take note that the content is here.
+/// Connects to a node and publishes a provider record there.
 async fn introduce(swarm: &mut Swarm<Behaviour>, to: Multiaddr, cid: Cid) {
     let Some(libp2p::multiaddr::Protocol::P2p(peer)) = to.iter().last() else {
         panic!("{to} names no peer");
@@ -207,8 +207,8 @@ async fn introduce(swarm: &mut Swarm<Behaviour>, to: Multiaddr, cid: Cid) {
     }
 }
 
-/// Has a node try to get the content from such a peer alone, and says how many
-/// endless bytes it has taken. The peer has to be kept out in the end.
+/// Has a node get the content from such a peer alone. Returns how many bytes of
+/// endless answers the node has read. The peer has to be banned in the end.
 async fn alone_with(metadata: Script, chunk: Script) -> u64 {
     let node: NodeRuntime = node(&[]).await;
     let addr = node.client().status().await.expect("status").net.dialable()[0].clone();
@@ -226,11 +226,11 @@ async fn alone_with(metadata: Script, chunk: Script) -> u64 {
     raw.written.load(Ordering::Relaxed)
 }
 
-/// What may lie in buffers on both sides when a stream is given up.
+/// Bytes that may be in buffers on both sides when a stream is reset.
 const BUFFERED: u64 = 4 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_answer_is_cut_off_and_its_author_kept_out() {
+async fn an_endless_answer_is_cut_off_and_its_sender_banned() {
     let largest_chunk = [&[0][..], &(4_u32 << 20).to_le_bytes()].concat();
     let largest_page = metadata::MAX_RESPONSE.to_le_bytes().to_vec();
     let (chunks, pages) = tokio::join!(
@@ -243,7 +243,7 @@ async fn an_endless_answer_is_cut_off_and_its_author_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_that_nobody_has_costs_its_author_the_connection() {
+async fn a_peer_that_sends_an_impossible_length_is_banned() {
     let too_large = [&[0][..], &u32::MAX.to_le_bytes()].concat();
     let too_large_page = u32::MAX.to_le_bytes().to_vec();
     let (chunks, pages) = tokio::join!(
@@ -255,7 +255,7 @@ async fn a_length_that_nobody_has_costs_its_author_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_costs_its_author_the_connection() {
+async fn a_peer_that_sends_garbage_is_banned() {
     let garbage = [&7_u32.to_le_bytes()[..], b"garbage"].concat();
     tokio::join!(
         alone_with(Script::Truth, Script::CutOff(vec![9, 0, 0, 0, 0])),

@@ -13,8 +13,8 @@ async fn pair() -> (NodeRuntime, NodeRuntime) {
     let mut config = NodeConfig::in_memory();
     config.net.bootstrap = a.client().status().await.expect("status").net.dialable();
     let b = NodeRuntime::start(config).await.expect("a node");
-    // Both have to know each other in the DHT; each look is a round trip
-    // through the network task, so this is no busy loop of its own.
+    // Both have to know each other in the DHT. Each status is a round trip
+    // through the network task.
     for node in [&a, &b] {
         while node.client().status().await.expect("status").net.dht_peers == 0 {
             tokio::task::yield_now().await;
@@ -66,7 +66,7 @@ async fn two_gets_share_one_download_and_both_files_appear() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_provided_is_announced_again_on_schedule() {
+async fn provided_content_is_announced_again_on_schedule() {
     const INTERVAL_MS: u64 = 600;
     let other = NodeRuntime::start(NodeConfig::in_memory()).await.expect("a node");
     let mut config = NodeConfig::in_memory();
@@ -84,12 +84,12 @@ async fn what_is_provided_is_announced_again_on_schedule() {
     for cid in &cids {
         node.client().provide().start(*cid).await.expect("provided");
     }
-    // Each of them three times more, none of them before it was due.
+    // Each CID is announced three times more, and never before it is due.
     let mut seen = HashMap::<_, Vec<(u64, u64)>>::new();
     while seen.len() < cids.len() || seen.values().any(|times| times.len() < 4) {
         for (cid, record) in providing(&node).await {
             let times = seen.entry(cid).or_default();
-            let announced = record.announced_ms.expect("there is somebody to tell");
+            let announced = record.announced_ms.expect("a node has received it");
             if times.last().is_none_or(|last| last.0 != announced) {
                 times.push((announced, record.due_ms));
             }
@@ -104,7 +104,7 @@ async fn what_is_provided_is_announced_again_on_schedule() {
             assert!(pair[1].0 >= pair[0].1, "announced before it was due: {times:?}");
         }
     }
-    // Nothing more comes once it is not wanted.
+    // A CID that is no longer provided leaves the list.
     node.client().provide().stop(cids[0]).await.expect("withdrawn");
     assert_eq!(providing(&node).await.len(), 2);
     node.shutdown().await;

@@ -1,9 +1,9 @@
-//! One download: a task that carries out what the state machine says.
+//! One download: a task that carries out the actions of the state machine.
 //!
-//! Everything the job waits for is a future in one set or a branch of one
-//! `select`, so cancelling is leaving the loop: requests, searches and pauses
-//! are dropped where they stand. What goes into the store is in [`saving`], writing
-//! the content out in [`write_out`].
+//! The job fetches, then saves ([`saving`]), then writes out ([`write_out`]).
+//! Everything it waits for while it fetches is a future in one set or a branch
+//! of one `select`, so cancelling means leaving the loop: requests, searches
+//! and pauses are dropped.
 
 mod fence;
 mod saving;
@@ -37,9 +37,9 @@ use crate::scope::TaskScope;
 use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
 use fence::CommitFence;
 
-/// What a running job is told.
+/// A message to a running job.
 pub(super) enum JobCommand {
-    /// The content is also wanted there.
+    /// Add a destination and allow a longer timeout.
     Join {
         destination: Option<Destination>,
         timeout: Duration,
@@ -51,7 +51,7 @@ pub(super) enum JobCommand {
     Cancel { respond_to: oneshot::Sender<()> },
 }
 
-/// What has ended.
+/// The outcome of a future of the job.
 enum JobEvent {
     Machine(Event<PeerId>),
     Fetched {
@@ -69,19 +69,19 @@ enum JobEvent {
         root: Subtree,
         present: Vec<bool>,
     },
-    /// There was no room for the page.
+    /// The disk is too full for the page.
     NoRoom {
         index: u64,
         root: Subtree,
         page: Page,
         error: StoreError,
     },
-    /// The content is held, although this job has not got it.
+    /// The content is held: an addition has stored it.
     Held(Manifest),
     StoreFailed(StoreError),
 }
 
-/// How a job ends before its content is complete or written out.
+/// Why a job ends early.
 enum Stop {
     Cancelled,
     /// The node is shutting down; the job goes on after the restart.
@@ -90,7 +90,7 @@ enum Stop {
 }
 
 type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
-/// A write under way; one that fails comes back.
+/// A write under way; it returns a failed write for another try.
 type WriteFuture = Pin<Box<dyn Future<Output = Option<(Write, StoreError)>> + Send>>;
 
 /// State of one job.
@@ -112,11 +112,11 @@ pub(super) struct Job {
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
-    /// Set while the store has no room.
+    /// When a full store is tried again; `None` while it takes chunks.
     store_retry: Option<Instant>,
-    /// Whether that is so for a page.
+    /// Whether a page waits for room in the store.
     page_waits: bool,
-    /// What the store said when it had none.
+    /// The last error of a full store, for the status.
     no_room: Option<String>,
     fence: Arc<CommitFence>,
 }
@@ -192,7 +192,7 @@ impl Job {
                 (Phase::Waiting, Some(reason.to_owned()), failure, "paused")
             }
         };
-        // Chunks still in memory and the state go to disk together.
+        // One batch stores the chunks still in memory and the final state.
         if let Err(error) = self.save_rest().await {
             tracing::error!(cid = %self.cid, %error, "the end of a download was not recorded");
         }
@@ -203,7 +203,7 @@ impl Job {
         outcome
     }
 
-    /// Gets the content into the store, if it is not there.
+    /// Fetches the content into the store, unless it is held already.
     async fn obtain(&mut self) -> Result<Manifest, Stop> {
         let cid = self.cid;
         let held = self.disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
@@ -240,7 +240,7 @@ impl Job {
         }
     }
 
-    /// Notes that everything is here.
+    /// Sets the progress of the record to complete.
     fn note_held(&mut self, manifest: Manifest) -> Manifest {
         let header = manifest.header();
         self.record.header = Some(*header);
@@ -251,7 +251,7 @@ impl Job {
 
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        // Between two events the rate has to fall.
+        // The rate has to fall although no event arrives.
         let pulse = now + STATUS_INTERVAL;
         if self.store_retry.is_some() {
             return pulse;
@@ -263,7 +263,7 @@ impl Job {
     fn on_command(&mut self, command: JobCommand) -> Result<(), Stop> {
         match command {
             JobCommand::Join { destination, timeout, respond_to } => {
-                // The one who is more patient is not to suffer from the other.
+                // Use the longer timeout.
                 self.record.timeout_s = self.record.timeout_s.max(timeout.as_secs());
                 self.machine.extend_timeout(timeout);
                 if let Some(destination) = destination
@@ -286,7 +286,7 @@ impl Job {
         }
     }
 
-    /// Looks whether the content is held by now.
+    /// Checks whether the content is held by now.
     fn recheck(&mut self) {
         let (disk, cid) = (self.disk.clone(), self.cid);
         self.running.push(Box::pin(async move {
@@ -298,14 +298,15 @@ impl Job {
         }));
     }
 
-    /// Answers once the record is durable: what was promised survives a kill.
+    /// Answers once the record is durable, so that the destination survives a
+    /// kill.
     fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
         let row = Row::Download(self.cid, Box::new(self.record.clone()));
         let (disk, fence) = (self.disk.clone(), Arc::clone(&self.fence));
         self.tasks.spawn(async move {
             let commit =
                 disk.run(move |store| fence.commit(|| store.commit(Batch::default().with(row))));
-            // The error means that nobody waits for it any more.
+            // The error means that the caller has gone.
             let _ = respond_to.send(commit.await);
         });
     }
@@ -325,7 +326,8 @@ impl Job {
                 self.feed(Event::Chunk { peer, page, leaf, result })
             }
             JobEvent::Loaded { index, page } => {
-                // A page that is gone has to be stored again.
+                // Forget a root whose page is not in the store, so that the page
+                // is stored again.
                 let root = page.as_ref().map(Page::root);
                 self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
                 self.feed(Event::Loaded { index, page })
@@ -335,7 +337,7 @@ impl Job {
                     self.record.page_roots.push((index, root));
                 }
                 self.feed(Event::Examined { index, present })?;
-                // It tells of room only if a page was waiting for it.
+                // A stored page shows that the store has room again.
                 if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
             }
             JobEvent::NoRoom { index, root, page, error } => {
@@ -355,7 +357,7 @@ impl Job {
         }
     }
 
-    /// Tells the machine what has happened and does what it says.
+    /// Passes an event to the state machine and carries out its actions.
     fn feed(&mut self, event: Event<PeerId>) -> Result<(), Stop> {
         for action in self.machine.handle(event, Instant::now()) {
             match action {
@@ -430,14 +432,14 @@ impl Job {
         self.running.push(future);
     }
 
-    /// Stores a page, from when on its chunks are kept, and then looks which of
-    /// them are there. In the other order they might be removed in between.
+    /// Commits the page (which pins its chunks), then probes which chunks are
+    /// present. In the other order a removal could delete chunks in between.
     fn examine(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
         let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
         self.record.header = self.machine.header().copied();
         let held: Vec<bool> =
             page.leaves().iter().map(|leaf| self.buffer.contains(&leaf.hash)).collect();
-        // The root is on record with the page itself, and not before.
+        // One batch stores the page and its root in the record.
         let mut record = self.record.clone();
         record.page_roots.push((index, root));
         let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
@@ -499,7 +501,7 @@ async fn written(writing: &mut Option<WriteFuture>) -> Option<(Write, StoreError
     failed
 }
 
-/// The next provider found; `None` once at the end of a search.
+/// The next provider found; `None` once, when the search has ended.
 async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<PeerId> {
     let Some(receiver) = discovery else { return std::future::pending().await };
     let found = receiver.recv().await;

@@ -1,5 +1,5 @@
-//! What a job puts into the store: verified chunks and how far it is, until the
-//! content is held, and the waiting when there is no room.
+//! What a job puts into the store: verified chunks, its progress, and at the
+//! end the item; and the wait while the disk is full.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::error::report;
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
 impl Job {
-    /// A write has ended.
+    /// Handles the outcome of a write.
     pub(super) fn on_written(&mut self, outcome: Option<(Write, StoreError)>) -> Result<(), Stop> {
         let Some((write, error)) = outcome else {
             self.buffer.written(None, Instant::now());
@@ -77,7 +77,7 @@ impl Job {
         }
     }
 
-    /// The record as it is once everything gathered so far is durable.
+    /// The record that holds once all chunks gathered so far are durable.
     fn snapshot(&self) -> DownloadRecord {
         let mut record = self.record.clone();
         if self.machine.chunks_done() > 0 {
@@ -88,7 +88,7 @@ impl Job {
         record
     }
 
-    /// Everything is here: from now on the content is held.
+    /// Stores the item: from now on the content is held.
     pub(super) async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
         let name = self.record.destinations.first().and_then(|destination| {
             let path = path_of(destination);
@@ -96,7 +96,7 @@ impl Job {
         });
         self.record = self.snapshot();
         let (disk, cid) = (self.disk.clone(), self.cid);
-        // It may have been added here while it was being got.
+        // An addition may have stored it in the meantime.
         let known = disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
         let item = known.unwrap_or_else(|| Item {
             manifest: manifest.clone(),
@@ -123,7 +123,7 @@ impl Job {
         }
     }
 
-    /// Waits for the user to make room, with the reason shown.
+    /// Pauses while the user makes room; the status shows the reason.
     async fn wait(&mut self, reason: String) -> Result<(), Stop> {
         self.publish.send_modify(|status| status.set_waiting(reason, DISK_FULL_RETRY));
         let end = Instant::now() + DISK_FULL_RETRY;
@@ -136,10 +136,10 @@ impl Job {
         }
     }
 
-    /// Saves chunks in memory and the record, at the end of the job.
+    /// Saves the chunks in memory and the record, at the end of the job.
     pub(super) async fn save_rest(&mut self) -> Result<(), StoreError> {
-        // A write under way holds chunks too; its outcome is waited for, a
-        // little, because shutting down is bounded.
+        // A write under way holds chunks too. The wait for it has a limit,
+        // because the time of a shutdown has one.
         if self.writing.is_some()
             && let Ok(failed) = timeout(FINAL_WRITE_TIMEOUT, written(&mut self.writing)).await
         {
@@ -156,7 +156,8 @@ impl Job {
         let last = move || {
             fence.close();
             match write.perform(&*store, cid, Batch::default()) {
-                // What has no room is got again; how it ended is not forgotten.
+                // The disk is full: drop the chunks, which a later download
+                // fetches again, and record the end.
                 Err((write, StoreError::NoSpace { .. })) => {
                     write.without_chunks().perform(&*store, cid, Batch::default())
                 }

@@ -1,7 +1,7 @@
-//! The last part of a job: from the store to the files that users asked for.
+//! The last part of a job: writing the content to its destinations.
 //!
-//! This runs on a blocking thread, which looks at a flag before every chunk,
-//! so that cancelling is as quick here as anywhere.
+//! A blocking thread writes, and checks a flag before every chunk, so that a
+//! cancellation takes effect at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use crate::content::export;
 use crate::timing::STATUS_INTERVAL;
 
 impl Job {
-    /// Writes the content to every destination, those that join meanwhile
-    /// included. One that cannot be written does not keep the others from it.
+    /// Writes the content to every destination, including those that join in
+    /// the meantime. A destination that fails does not stop the others.
     pub(super) async fn write_out(&mut self, manifest: &Manifest) -> Result<(), Stop> {
         let mut first_failure = None;
         let mut next = 0;
