@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Two daemons on this machine: add a file on one, get it on the other, compare.
+# Starts two daemons on this machine, adds a file on one, gets it on the other,
+# and compares the bytes.
 #
 #   scripts/demo-two-node.sh [--size 100M] [FILE]
 #
-# KEEP_WORKDIR=1 keeps logs and data and prints where they are.
+# KEEP_WORKDIR=1 keeps logs and data, and prints where they are.
 set -euo pipefail
 
-# The alias lives in the repository, so cargo starts there; the task resolves
-# FILE against the directory the caller stands in.
+# The cargo alias is defined in the repository, so cargo has to start there. The
+# task resolves FILE against the caller's directory.
 export DFS_DEMO_CALLER_DIR="${DFS_DEMO_CALLER_DIR:-$PWD}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec cargo xtask demo "$@"

@@ -9,6 +9,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     if let Ok(announcement) = Announcement::decode(data) {
         let again = Announcement::decode(&announcement.encode());
-        assert_eq!(again.expect("what is encoded decodes"), announcement);
+        assert_eq!(again.expect("an encoded announcement decodes"), announcement);
     }
 });

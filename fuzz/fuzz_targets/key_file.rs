@@ -1,4 +1,4 @@
-//! Contents of a key file.
+//! The contents of a key file.
 
 #![no_main]
 

@@ -8,7 +8,7 @@ use dfs_fuzz as _;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Page root, index, leaf, siblings.
+    // Input: page root, index, leaf, siblings.
     let Some((root, rest)) = data.split_first_chunk() else { return };
     let Some((index, rest)) = rest.split_first_chunk() else { return };
     let Some((leaf, siblings)) = rest.split_at_checked(36) else { return };

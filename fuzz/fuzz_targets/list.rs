@@ -1,5 +1,5 @@
-//! Directory lists: a reader of the whole list, and a lookup beside it that
-//! never contradicts the reader.
+//! Directory lists: a reader of the whole list and a lookup of one name, whose
+//! results must agree.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use dfs_fuzz as _;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // A name, the number of chunks, their lengths, and the chunks.
+    // Input: a name, the number of chunks, their lengths, and the chunks.
     let Some((&len, rest)) = data.split_first() else { return };
     let Some((name, rest)) = rest.split_at_checked(usize::from(len)) else { return };
     let Ok(name) = Name::new(name) else { return };
@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let found = look_up(&chunks, &name);
     let Some(entries) = read(&chunks) else { return };
-    // A list that a reader accepts is found by lookups, and written the same.
+    // If the reader accepts the list, the lookup finds the same entry, and building
+    // the list from its entries gives the same chunks.
     let expected = entries.iter().find(|entry| entry.name == name);
     let expected = expected.map_or(Step::Absent, |entry| Step::Found(entry.clone()));
     assert_eq!(found, Some(expected));
@@ -49,10 +50,10 @@ fn read(chunks: &[&[u8]]) -> Option<Vec<Entry>> {
 fn look_up(chunks: &[&[u8]], name: &Name) -> Option<Step> {
     let count = u32::try_from(chunks.len()).expect("at most 255 chunks");
     let mut lookup = Lookup::new(count, name.clone());
-    // The chunks of a list are read at most once each.
+    // A lookup reads each chunk at most once.
     for _ in 0..=chunks.len() {
         let Step::Read(chunk) = *lookup.step() else { return Some(lookup.step().clone()) };
         lookup.read_chunk(chunks[chunk as usize]).ok()?;
     }
-    panic!("a lookup without end");
+    panic!("the lookup does not end");
 }

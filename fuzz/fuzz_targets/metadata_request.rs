@@ -11,6 +11,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = block_on(metadata::read_request(&mut &*data));
     if let Ok(request) = metadata::decode_request(data) {
         let again = metadata::decode_request(&metadata::encode_request(&request));
-        assert_eq!(again.expect("what is encoded decodes"), request);
+        assert_eq!(again.expect("an encoded request decodes"), request);
     }
 });

@@ -11,6 +11,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = block_on(metadata::read_response(&mut &*data));
     if let Ok(response) = metadata::decode_response(data) {
         let again = metadata::decode_response(&metadata::encode_response(&response));
-        assert_eq!(again.expect("what is encoded decodes"), response);
+        assert_eq!(again.expect("an encoded response decodes"), response);
     }
 });

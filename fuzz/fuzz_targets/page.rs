@@ -7,7 +7,7 @@ use dfs_fuzz as _;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Header, number of leaves in 16 bits, leaves, siblings.
+    // Input: header, number of leaves in 16 bits, leaves, siblings.
     let Some((header, rest)) = data.split_at_checked(54) else { return };
     let Some((leaves, rest)) = rest.split_first_chunk() else { return };
     let leaves = usize::from(u16::from_le_bytes(*leaves));

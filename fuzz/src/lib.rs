@@ -1,14 +1,15 @@
-//! What all fuzz targets share: a bound on memory.
+//! The memory limit of all fuzz targets.
 //!
-//! A target that links this crate has at most [`MAX_MEMORY`] of heap, its own
-//! input included; one byte more ends it, which the fuzzer reports as a crash.
-//! The fuzzer itself is C++ and not counted.
+//! A target that links this crate may allocate at most [`MAX_MEMORY`] on the heap,
+//! including its input. An allocation beyond that aborts the target, which the
+//! fuzzer reports as a crash. The fuzzer itself is written in C++, and its own
+//! allocations do not count.
 
 use std::alloc::System;
 
 use cap::Cap;
 
-/// Heap that a parser and its input may take together, in bytes.
+/// Heap for a parser and its input together, in bytes.
 pub const MAX_MEMORY: usize = 64 << 20;
 
 #[global_allocator]

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: measurements that a person reads.
+//! `cargo xtask bench`: measurements for people to read.
 //!
-//! Owns how each one is built and started; what it measures is in the program
-//! that it runs. Figures that were written down are in `docs/benchmarks.md`.
+//! Builds and starts the program that measures, and measures nothing itself.
+//! Published figures are in `docs/benchmarks.md`. Called by `main`.
 
 use std::ffi::OsString;
 
@@ -10,12 +10,12 @@ use anyhow::Result;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// `cargo xtask bench dedup OLD NEW`: what NEW needs beyond OLD, for every
-/// profile. Builds the content format alone, so it needs neither RocksDB nor a
-/// daemon.
+/// `cargo xtask bench dedup OLD NEW`: how many bytes NEW needs beyond OLD, for
+/// every profile. Builds only the content format, so it needs neither RocksDB nor
+/// a daemon.
 pub(crate) fn dedup(workspace: &Workspace, old: OsString, new: OsString) -> Result<()> {
-    // The program runs where the person is, so that relative paths mean what
-    // they say.
+    // The program runs in the caller's directory, so that relative paths resolve
+    // as typed.
     let mut command = workspace.cargo(&[
         "run",
         "--quiet",

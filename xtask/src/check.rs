@@ -1,8 +1,8 @@
-//! `cargo xtask ci` and `cargo xtask test`: every check and every test, in the
-//! order in which they are cheap to fail.
+//! `cargo xtask ci` and `cargo xtask test`: every check and every test, the
+//! cheapest first.
 //!
-//! Owns the list of steps and their timing. What a step checks is Cargo's
-//! business, or that of [`layers`] and [`tidy`].
+//! Owns the list of steps and their timing. Cargo, [`layers`] and [`tidy`] do the
+//! checking. Called by `main`.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use anyhow::{Result, bail};
 use crate::workspace::Workspace;
 use crate::{layers, process, setup, tidy};
 
-/// What the person asked for.
+/// Options of the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
-    /// Also ask the RustSec database, which needs the network.
+    /// Whether to query the RustSec database, which needs the network.
     pub(crate) advisories: bool,
-    /// Passed to the test runner: only tests that match.
+    /// Passed to the test runner, which runs only the tests that match.
     pub(crate) filters: Vec<String>,
 }
 
-/// Runs every step; stops at the first that fails.
+/// Runs every step, and stops at the first that fails.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     setup::ensure()?;
     let plan = plan(workspace, options);
@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 struct Plan {
     steps: Vec<Step>,
-    /// What was not checked, said at the end.
+    /// What was not checked; printed at the end.
     notes: Vec<&'static str>,
 }
 
@@ -96,8 +96,8 @@ fn plan(workspace: &Workspace, options: &Options) -> Plan {
     Plan { steps, notes }
 }
 
-/// The tests drive the release binaries, which the step before has built:
-/// their budgets are about what people run.
+/// The tests drive the release binaries that the step before has built, because
+/// their time and memory budgets apply to the programs that users run.
 fn tests(workspace: &Workspace, filters: &[String]) -> Step {
     let runner: &[&str] = if setup::find_nextest() {
         &["nextest", "run", "--workspace", "--all-features"]
@@ -118,7 +118,7 @@ fn docs(workspace: &Workspace) -> Step {
     Step { name: "docs", action: Action::Command(command) }
 }
 
-/// Licenses, bans and sources from what is on disk; advisories when asked for.
+/// Checks licenses, bans and sources offline, and advisories if requested.
 fn policy(workspace: &Workspace, options: &Options, steps: &mut Vec<Step>) -> Vec<&'static str> {
     let step = |name, args: &[&str]| Step { name, action: Action::Command(workspace.cargo(args)) };
     if options.advisories {
@@ -130,9 +130,9 @@ fn policy(workspace: &Workspace, options: &Options, steps: &mut Vec<Step>) -> Ve
     if process::succeeds(&mut workspace.cargo(&["deny", "--version"])) {
         steps.push(step("deny", &["deny", "--offline", "check", "bans", "licenses", "sources"]));
     } else {
-        notes.push("cargo-deny is not installed: bans, licenses and sources left to the workflow");
+        notes.push("not checked: bans, licenses and sources, because cargo-deny is not installed");
     }
-    notes.push("advisories left to the workflow; `cargo xtask ci --advisories` asks for them here");
+    notes.push("not checked: advisories; `cargo xtask ci --advisories` checks them");
     notes
 }
 

@@ -1,8 +1,9 @@
-//! A `dfsd` process of the demo: started, awaited, driven with `dfsctl`,
-//! stopped; killed on every path that does not stop it.
+//! A `dfsd` process of the demo: starts it, waits until it serves, drives it with
+//! `dfsctl`, and stops it. Dropping a [`Daemon`] kills a process that was not
+//! stopped.
 //!
-//! Knows the command lines of both binaries and the ready file, and nothing of
-//! what the demo shows.
+//! Knows the command lines of both binaries and the ready file, but not what the
+//! demo shows. Called by `demo`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,16 +15,17 @@ use serde_json::Value;
 
 use crate::process;
 
-/// From start to the ready file. Generous: a slow disk opens RocksDB in seconds.
+/// Time from the start to the ready file. Generous, because RocksDB takes seconds
+/// to open on a slow disk.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// From SIGTERM to the exit.
+/// Time from SIGTERM to the exit.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One `dfsctl` command; `get` of a large file is the longest.
+/// Time for one `dfsctl` command; `get` of a large file takes longest.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// A daemon that serves.
+/// A running daemon that is ready.
 pub(crate) struct Daemon {
     name: &'static str,
     dir: PathBuf,
@@ -32,13 +34,13 @@ pub(crate) struct Daemon {
     ready: Ready,
 }
 
-/// What a daemon writes once it serves.
+/// Contents of the ready file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) peer_id: String,
     /// Host and port of the control plane.
     pub(crate) grpc_addr: String,
-    /// Addresses with the peer id, fit for `--bootstrap`.
+    /// Addresses with the peer id, in the form that `--bootstrap` takes.
     pub(crate) listen: Vec<String>,
 }
 
@@ -53,7 +55,7 @@ impl Daemon {
     ) -> Result<Self> {
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let child = spawn(bin_dir, &dir, bootstrap)?;
-        // From here on the guard owns the process, also when it never serves.
+        // From here on, dropping `daemon` kills the process, even if it never serves.
         let dfsctl = bin_dir.join("dfsctl");
         let mut daemon = Self { name, dir, dfsctl, child, ready: Ready::default() };
         daemon.ready = daemon.wait_ready()?;
@@ -68,7 +70,8 @@ impl Daemon {
         &self.dir
     }
 
-    /// Runs `dfsctl` against this daemon; what it printed, and how long it took.
+    /// Runs `dfsctl` against this daemon. Returns its standard output and how long it
+    /// took.
     pub(crate) fn control(&self, args: &[&str]) -> Result<(String, Duration)> {
         let out = self.dir.join("dfsctl.out");
         let endpoint = format!("http://{}", self.ready.grpc_addr);
@@ -90,7 +93,7 @@ impl Daemon {
         Ok((printed.trim().to_owned(), elapsed))
     }
 
-    /// SIGTERM; the daemon must then exit by itself and with 0.
+    /// Sends SIGTERM. The daemon must then exit with 0 before [`STOP_TIMEOUT`].
     pub(crate) fn stop(mut self) -> Result<Duration> {
         let started = Instant::now();
         process::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
@@ -106,21 +109,22 @@ impl Daemon {
         let child = &mut self.child;
         let text = process::poll(Instant::now() + READY_TIMEOUT, || {
             if let Some(status) = child.try_wait().context("waiting for dfsd")? {
-                bail!("dfsd ended with {status} before it served");
+                bail!("dfsd ended with {status} before it was ready");
             }
-            // The daemon renames the file into place, so it is whole or absent.
+            // The daemon renames the file into place, so it is complete or absent.
             Ok(fs::read_to_string(&path).ok())
         });
         let text = text.with_context(|| self.name)?;
         let seconds = READY_TIMEOUT.as_secs();
-        let text = text.with_context(|| format!("{} did not serve in {seconds} s", self.name))?;
+        let text =
+            text.with_context(|| format!("{} was not ready after {seconds} s", self.name))?;
         parse_ready(&text).with_context(|| path.display().to_string())
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail harmlessly when the process has already been waited for.
+        // Both calls fail harmlessly if the process was already reaped.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -149,11 +153,11 @@ fn spawn(bin_dir: &Path, dir: &Path, bootstrap: Option<&str>) -> Result<Child> {
 }
 
 fn parse_ready(text: &str) -> Result<Ready> {
-    let value: Value = serde_json::from_str(text).context("no JSON")?;
+    let value: Value = serde_json::from_str(text).context("the ready file is not JSON")?;
     let text = |key: &str| value[key].as_str().map(str::to_owned).with_context(|| key.to_owned());
     let listen = value["listen"].as_array().context("listen")?;
     let listen: Vec<String> = listen.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    ensure!(!listen.is_empty(), "the daemon listens nowhere");
+    ensure!(!listen.is_empty(), "the daemon has no listen address");
     Ok(Ready { peer_id: text("peer_id")?, grpc_addr: text("grpc_addr")?, listen })
 }
 
@@ -162,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ready_file_is_read_whole_or_refused() {
+    fn an_incomplete_ready_file_is_refused() {
         let text = r#"{"peer_id":"12D3","grpc_addr":"127.0.0.1:9","listen":["/ip4/1/p2p/12D3"]}"#;
         let ready = parse_ready(text).expect("complete");
         assert_eq!(ready.grpc_addr, "127.0.0.1:9");

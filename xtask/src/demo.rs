@@ -1,8 +1,9 @@
-//! `cargo xtask demo`: two daemons on this machine, a file from one to the
-//! other, told as it happens.
+//! `cargo xtask demo`: starts two daemons on this machine, moves a file from one to
+//! the other, and prints each step.
 //!
-//! Owns the story and the work directory. The processes are
-//! [`daemon`](crate::daemon)'s, the bytes [`sample`]'s.
+//! Owns the sequence of steps and the work directory. [`daemon`](crate::daemon)
+//! runs the processes, and [`sample`] generates and compares files. Called by
+//! `main`.
 
 use std::env;
 use std::fs;
@@ -15,15 +16,15 @@ use crate::daemon::Daemon;
 use crate::workspace::Workspace;
 use crate::{process, sample, setup};
 
-/// Lines of each log shown after a failure.
+/// Lines of each log to print after a failure.
 const LOG_LINES: usize = 20;
 
-/// What the person asked for.
+/// Options of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Bytes of the file that is made when none is given.
+    /// Size in bytes of the file that is generated if none is given.
     pub(crate) size: u64,
-    /// The file to move; relative to where the person stands.
+    /// The file to move; relative to the caller's directory.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -33,8 +34,8 @@ impl Default for Options {
     }
 }
 
-/// Builds, plays, cleans up; keeps the work directory after a failure and when
-/// `KEEP_WORKDIR=1`.
+/// Builds the binaries, runs the demo and cleans up. Keeps the work directory
+/// after a failure and if `KEEP_WORKDIR=1`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let file = options.file.as_deref().map(absolute).transpose()?;
     setup::ensure()?;
@@ -68,7 +69,7 @@ fn play(bin_dir: &Path, work: &Path, file: &Path) -> Result<()> {
     let size = fs::metadata(file).with_context(|| file.display().to_string())?.len();
 
     let a = Daemon::start("daemon A", bin_dir, work.join("a"), None)?;
-    let address = a.ready().listen.first().context("A listens nowhere")?;
+    let address = a.ready().listen.first().context("daemon A has no listen address")?;
     println!("\nDaemon A serves: peer {}\n  {address}", a.ready().peer_id);
     let b = Daemon::start("daemon B", bin_dir, work.join("b"), Some(address))?;
     println!(
@@ -83,7 +84,7 @@ fn play(bin_dir: &Path, work: &Path, file: &Path) -> Result<()> {
 
     println!("A: dfsctl provide {cid}");
     let (_, provided) = a.control(&["provide", &cid])?;
-    println!("  found in the DHT from now on, after {:.2} s", provided.as_secs_f64());
+    println!("  B can now find it in the DHT, after {:.2} s", provided.as_secs_f64());
 
     let out = b.dir().join("out");
     println!("B: dfsctl get {cid} -o {}", out.display());
@@ -108,11 +109,12 @@ fn speed(bytes: u64, elapsed: Duration) -> String {
     format!("{bytes} bytes in {seconds:.2} s, {:.0} MB/s", bytes as f64 / 1e6 / seconds.max(1e-9))
 }
 
-/// Relative to where the person stands: the demo script changes to the
-/// repository before it starts this task, and says where it came from.
+/// Resolves a path against the caller's directory. The demo script changes to the
+/// repository before it starts this task, and passes the caller's directory in
+/// `DFS_DEMO_CALLER_DIR`.
 fn absolute(file: &Path) -> Result<PathBuf> {
     let caller = env::var_os("DFS_DEMO_CALLER_DIR").map(PathBuf::from).unwrap_or_default();
-    caller.join(file).canonicalize().with_context(|| format!("no file {}", file.display()))
+    caller.join(file).canonicalize().with_context(|| format!("cannot find {}", file.display()))
 }
 
 fn text(path: &Path) -> Result<&str> {

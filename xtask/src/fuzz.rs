@@ -1,5 +1,7 @@
-//! Runs every fuzz target for a while. Owns how they are run; what they check
-//! is in `fuzz/fuzz_targets`.
+//! `cargo xtask fuzz`: runs every fuzz target for a given time.
+//!
+//! Owns the command line of the fuzzer. The checks are in `fuzz/fuzz_targets`.
+//! Called by `main`.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +12,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Resident memory at which a target has failed, in MiB. The 64 MiB that a parser
-/// may take are watched inside the target; this is for the fuzzer around it, whose
-/// corpus grows.
+/// Resident memory at which the fuzzer fails a target, in MiB. The target itself
+/// limits its parser to 64 MiB of heap; this limit leaves room for the fuzzer,
+/// whose corpus grows.
 const MAX_RESIDENT: u32 = 512;
 
-/// Runs each target for this many seconds; stops at the first crash.
+/// Runs each target for `seconds`, and stops at the first crash.
 pub(crate) fn run(workspace: &Workspace, seconds: u64) -> Result<()> {
     if !process::succeeds(Command::new("cargo").args(["fuzz", "--version"])) {
         bail!("cargo-fuzz is not installed; type: cargo install cargo-fuzz --locked");
@@ -42,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// Names of the targets: one file each.
+/// Names of the targets; each is one file.
 fn targets(fuzz: &Path) -> Result<Vec<String>> {
     let directory = fuzz.join("fuzz_targets");
     let entries =

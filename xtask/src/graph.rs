@@ -1,8 +1,8 @@
 //! The normal dependencies of the workspace as a small graph.
 //!
-//! Owns the reading of `cargo metadata` and the search for a chain of
-//! dependencies. Which edges are allowed is said in [`layers`](crate::layers).
-//! Build and dev dependencies are left out: they are not linked into what runs.
+//! Parses `cargo metadata` and searches for chains of dependencies.
+//! [`layers`](crate::layers), the only caller, decides which edges are allowed.
+//! Build and dev dependencies are left out, because the programs do not link them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -57,8 +57,8 @@ impl Graph {
             .map(|id| self.name(id))
     }
 
-    /// The shortest chain of names from a workspace package to one whose name
-    /// satisfies `target`; the package itself does not count.
+    /// The shortest chain of names from a workspace package to another package whose
+    /// name satisfies `target`.
     pub(crate) fn chain(&self, member: &str, target: impl Fn(&str) -> bool) -> Option<Vec<&str>> {
         let start = self.members.iter().find(|id| self.name(id) == member)?;
         let mut parents: BTreeMap<&str, &str> = BTreeMap::new();
@@ -99,7 +99,7 @@ impl Graph {
 
 #[cfg(test)]
 impl Graph {
-    /// A graph by hand: `members` are workspace packages, ids are names.
+    /// Builds a graph for a test. `members` are the workspace packages; ids are names.
     pub(crate) fn by_hand(members: &[&str], edges: &[(&str, &str)]) -> Self {
         let members = members.iter().map(|&member| member.to_owned()).collect();
         let mut graph = Self { members, ..Self::default() };
@@ -110,7 +110,8 @@ impl Graph {
     }
 }
 
-/// A dependency may be normal, build and dev at once; `null` means normal.
+/// Whether a dependency is normal. It may be a build and a dev dependency as well;
+/// `null` means normal.
 fn is_normal(dep: &Value) -> Result<bool> {
     Ok(array(dep, "dep_kinds")?.iter().any(|kind| kind["kind"].is_null()))
 }
@@ -153,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_a_graph_is_an_error() {
+    fn metadata_without_a_graph_is_an_error() {
         let metadata = json!({ "packages": [], "workspace_members": [], "resolve": null });
         let error = Graph::from_metadata(&metadata).expect_err("no resolve");
         assert!(error.to_string().contains("nodes"), "{error}");
     }
 
     #[test]
-    fn the_shortest_chain_is_found_in_spite_of_cycles() {
+    fn the_shortest_chain_is_found_despite_cycles() {
         let edges = [("a", "b"), ("b", "c"), ("c", "d"), ("c", "a"), ("a", "e"), ("e", "d")];
         let graph = Graph::by_hand(&["a"], &edges);
         assert_eq!(graph.chain("a", |name| name == "d"), Some(vec!["a", "e", "d"]));

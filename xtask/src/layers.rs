@@ -1,16 +1,17 @@
-//! `cargo xtask layers`: which crate may depend on which, and what no crate of
-//! a layer may reach however indirectly.
+//! `cargo xtask layers`: checks which crate depends on which, and what a crate
+//! reaches through others.
 //!
-//! This table is the architecture. Changing it is a design decision; it belongs
-//! in the commit message and in `docs/`.
+//! The two tables are the architecture. A change of a table is a design decision:
+//! give the reason in the commit message and in `docs/`. Called by `main` and
+//! `check`.
 
 use anyhow::{Result, bail};
 
 use crate::graph::Graph;
 use crate::workspace::Workspace;
 
-/// A workspace package, and the workspace packages it may name in
-/// `[dependencies]`. Data flows from right to left and never back.
+/// A workspace package, and the workspace packages that its `[dependencies]` may
+/// contain.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("dfs-core", &[]),
     ("dfs-metrics", &[]),
@@ -27,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What a package may not link, even through others, and why.
+/// What a package must not link, even through others, and why.
 const BANNED: &[Ban] = &[
     Ban {
         packages: &["dfsctl", "dfs-control"],
@@ -37,7 +38,7 @@ const BANNED: &[Ban] = &[
     Ban {
         packages: &["dfs-core", "dfs-transfer"],
         targets: &["tokio"],
-        reason: "values and decisions take no runtime, so tests run them without a clock",
+        reason: "values and decisions need no runtime, so tests run them without a clock",
     },
     Ban {
         packages: &["dfs-wire"],
@@ -47,12 +48,12 @@ const BANNED: &[Ban] = &[
     Ban {
         packages: &["dfs-store"],
         targets: &["libp2p*", "tonic"],
-        reason: "the store knows neither peers nor the control plane",
+        reason: "the store depends on neither the network nor the control plane",
     },
     Ban {
         packages: &["dfs-net"],
         targets: &["rocksdb", "librocksdb-sys"],
-        reason: "the network never touches the store; requests leave it as events",
+        reason: "the network does not access the store; requests of peers leave it as events",
     },
     Ban {
         packages: &["dfs-node"],
@@ -63,23 +64,23 @@ const BANNED: &[Ban] = &[
 
 struct Ban {
     packages: &'static [&'static str],
-    /// Package names; a final `*` stands for any suffix.
+    /// Package names; a final `*` matches any suffix.
     targets: &'static [&'static str],
     reason: &'static str,
 }
 
-/// Checks the workspace as it is resolved now.
+/// Checks the resolved dependencies of the workspace.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let graph = Graph::from_metadata(&workspace.resolve()?)?;
     let findings = check(&graph);
     if findings.is_empty() {
-        println!("layers: {} packages, no edge out of place", graph.members().count());
+        println!("layers: {} packages, no forbidden dependency", graph.members().count());
         return Ok(());
     }
     for finding in &findings {
         eprintln!("layers: {finding}");
     }
-    bail!("{} dependencies out of place", findings.len())
+    bail!("{} forbidden dependencies", findings.len())
 }
 
 fn check(graph: &Graph) -> Vec<String> {
@@ -92,7 +93,7 @@ fn check(graph: &Graph) -> Vec<String> {
 fn check_edges(graph: &Graph, package: &str) -> Vec<String> {
     let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == package) else {
         return vec![format!(
-            "{package} has no place yet; add it to ALLOWED in xtask/src/layers.rs"
+            "{package} is not in the table; add it to ALLOWED in xtask/src/layers.rs"
         )];
     };
     graph
@@ -100,12 +101,13 @@ fn check_edges(graph: &Graph, package: &str) -> Vec<String> {
         .filter(|dependency| !allowed.contains(dependency))
         .map(|dependency| {
             format!(
-                "{package} -> {dependency} is not allowed ({}); move the shared code down into \
-                 what both may use, or join the two in dfs-node or dfs-daemon",
+                "{package} -> {dependency} is not allowed ({}); move the shared code into a \
+                 crate that both may use, or combine the two in dfs-node \
+                 or dfs-daemon",
                 if allowed.is_empty() {
-                    "it stands on no other crate".to_owned()
+                    "it may depend on no workspace crate".to_owned()
                 } else {
-                    format!("only {}", allowed.join(", "))
+                    format!("only on {}", allowed.join(", "))
                 }
             )
         })
@@ -116,7 +118,7 @@ fn check_ban(graph: &Graph, ban: &Ban) -> Vec<String> {
     let report = |package: &&str| {
         let chain = graph.chain(package, |name| ban.matches(name))?;
         Some(format!(
-            "{} ({}); remove the edge, or switch off the feature that brings it",
+            "{} ({}); remove the dependency, or switch off the feature that adds it",
             chain.join(" -> "),
             ban.reason
         ))
@@ -137,7 +139,7 @@ impl Ban {
 mod tests {
     use super::*;
 
-    const HOUSE: &[(&str, &str)] = &[
+    const EDGES: &[(&str, &str)] = &[
         ("dfs-store", "dfs-core"),
         ("dfs-store", "rocksdb"),
         ("dfs-wire", "dfs-core"),
@@ -156,26 +158,26 @@ mod tests {
         ("dfsctl", "dfs-control"),
     ];
 
-    fn house_with(extra: &[(&str, &str)]) -> Vec<String> {
+    fn check_with(extra: &[(&str, &str)]) -> Vec<String> {
         let members: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
-        check(&Graph::by_hand(&members, &[HOUSE, extra].concat()))
+        check(&Graph::by_hand(&members, &[EDGES, extra].concat()))
     }
 
     #[test]
-    fn the_house_as_designed_passes() {
-        assert_eq!(house_with(&[]), Vec::<String>::new());
+    fn the_designed_layers_pass() {
+        assert_eq!(check_with(&[]), Vec::<String>::new());
     }
 
     #[test]
-    fn an_edge_between_siblings_is_named() {
-        let findings = house_with(&[("dfs-transfer", "dfs-wire")]);
+    fn a_dependency_between_siblings_is_reported() {
+        let findings = check_with(&[("dfs-transfer", "dfs-wire")]);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("dfs-transfer -> dfs-wire is not allowed"));
     }
 
     #[test]
-    fn a_hidden_dependency_is_reported_with_its_chain() {
-        let findings = house_with(&[("dfs-core", "hasher"), ("hasher", "tokio")]);
+    fn an_indirect_dependency_is_reported_with_its_chain() {
+        let findings = check_with(&[("dfs-core", "hasher"), ("hasher", "tokio")]);
         let chains: Vec<&str> =
             findings.iter().filter_map(|finding| finding.split(" (").next()).collect();
         let expected =
@@ -189,7 +191,7 @@ mod tests {
             for package in ban.packages {
                 for target in ban.targets {
                     let name = target.replace('*', "-kad");
-                    let findings = house_with(&[(package, "between"), ("between", &name)]);
+                    let findings = check_with(&[(package, "between"), ("between", &name)]);
                     let chain = format!("{package} -> between -> {name}");
                     assert!(findings.iter().any(|finding| finding.starts_with(&chain)), "{chain}");
                 }
@@ -198,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_a_place_is_reported() {
+    fn a_package_missing_from_the_table_is_reported() {
         let findings = check(&Graph::by_hand(&["dfs-new"], &[]));
-        assert!(findings[0].contains("dfs-new has no place yet"), "{findings:?}");
+        assert!(findings[0].contains("dfs-new is not in the table"), "{findings:?}");
     }
 
     #[test]
-    fn a_star_matches_the_family_and_a_name_only_itself() {
+    fn a_star_matches_a_prefix_and_a_name_matches_itself() {
         let ban = Ban { packages: &[], targets: &["libp2p*", "tokio"], reason: "" };
         assert!(ban.matches("libp2p") && ban.matches("libp2p-kad") && ban.matches("tokio"));
         assert!(!ban.matches("tokio-stream"));

@@ -1,11 +1,10 @@
 //! `cargo xtask`: the tasks of this repository.
 //!
-//! Owns the command line only; each task lives in its own module and each may
-//! be read alone. Nothing here is linked into the daemon or its client, and
-//! nothing here needs more than a Rust toolchain, so that it can look for what
-//! the rest of the build needs.
+//! Owns the command line; each task is a module of its own. The daemon and its
+//! client do not link this crate. It needs only a Rust toolchain, so that `setup`
+//! can run before the other requirements of the build are installed.
 
-#![allow(clippy::print_stdout, reason = "a task talks to the person who started it")]
+#![allow(clippy::print_stdout, reason = "a task prints its progress on standard output")]
 
 use std::process::ExitCode;
 
@@ -30,17 +29,18 @@ use workspace::Workspace;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  setup                     find what the build needs, install it or say how
-  test [-- FILTER...]       all checks and all tests; FILTER goes to the test runner
-  ci [--advisories]         the same under its other name; with the RustSec database
-  layers                    which crate may depend on which
-  tidy                      rules about the source text
-  demo [--size N] [FILE]    two daemons, add on one, get on the other, compare
+  setup                     find what the build needs, and install it or say how
+  test [-- FILTER...]       run all checks and tests; FILTER goes to the test runner
+  ci [--advisories]         the same; --advisories adds the RustSec database
+  layers                    check which crate depends on which
+  tidy                      check rules about the source text
+  demo [--size N] [FILE]    start two daemons, add on one, get on the other, compare;
                             N is in bytes, or 64K, 100M, 2G (powers of 1024)
-  fuzz [--seconds N]        every fuzz target for N seconds, 60 if not given
-  bench dedup OLD NEW       bytes that the file NEW needs beyond OLD, per profile
+  fuzz [--seconds N]        run every fuzz target for N seconds, by default 60
+  bench dedup OLD NEW       print how many bytes NEW needs beyond OLD, per profile
 
-Environment: CARGO_TARGET_DIR is honoured; KEEP_WORKDIR=1 keeps the demo's files.
+Environment: CARGO_TARGET_DIR sets the target directory; KEEP_WORKDIR=1 keeps the
+files of the demo.
 ";
 
 fn main() -> ExitCode {
@@ -104,7 +104,7 @@ fn demo_options(mut parser: Parser) -> Result<demo::Options> {
 }
 
 fn bench(workspace: &Workspace, mut parser: Parser) -> Result<()> {
-    const USAGE: &str = "type: cargo xtask bench dedup OLD NEW";
+    const USAGE: &str = "usage: cargo xtask bench dedup OLD NEW";
     let mut values = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {

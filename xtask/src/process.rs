@@ -1,5 +1,7 @@
-//! Running other programs: to the end, to a deadline, or not at all when they
-//! are not installed; and showing a command as a person would type it.
+//! Runs other programs, to their end or to a deadline; finds out whether a program
+//! is installed; shows a command as it can be typed.
+//!
+//! Knows nothing about the programs. Called by every task.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How often a child process or a file is looked at while waiting for it.
+/// Time between two checks while waiting for a child process or a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs a command with the terminal of this one; fails unless it exits with 0.
+/// Runs a command that inherits this process's terminal; fails unless it exits with
+/// 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting `{}`", show(command)))?;
     if !status.success() {
@@ -21,7 +24,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether a command can be started and exits with 0; it prints nothing.
+/// Whether a command starts and exits with 0. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdout(Stdio::null())
@@ -30,8 +33,8 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The first file of this name in `PATH`, then in the directories where
-/// administration tools live and which many users do not have in `PATH`.
+/// The first file of this name in `PATH`, or in the directories of administration
+/// tools, which many users do not have in `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -40,7 +43,8 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Calls `ready` until it gives a value, fails, or the deadline passes (`None`).
+/// Calls `ready` until it returns a value or an error. `None` if the deadline passes
+/// first.
 pub(crate) fn poll<T>(
     deadline: Instant,
     mut ready: impl FnMut() -> Result<Option<T>>,
@@ -56,7 +60,7 @@ pub(crate) fn poll<T>(
     }
 }
 
-/// Waits for a child; `None` when it still runs at the deadline.
+/// Waits for a child process; `None` if it still runs at the deadline.
 pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     poll(deadline, || child.try_wait().context("waiting for a child process"))
 }
@@ -84,7 +88,10 @@ fn quote(word: &str) -> String {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "no event to wait for: another process, no runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process sends no event, and there is no async runtime"
+)]
 fn pause() {
     thread::sleep(POLL_INTERVAL);
 }
@@ -94,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shown_commands_can_be_pasted() {
+    fn a_shown_command_can_be_pasted_into_a_shell() {
         let mut command = Command::new("/somewhere/bin/cargo");
         command.args(["clippy", "--", "it's", ""]).env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(show(&command), r"RUSTDOCFLAGS='-D warnings' cargo clippy -- 'it'\''s' ''");
     }
 
     #[test]
-    fn a_poll_ends_at_its_deadline_and_passes_errors_on() {
+    fn poll_ends_at_its_deadline_and_returns_errors() {
         let now = Instant::now();
         assert_eq!(poll::<()>(now, || Ok(None)).expect("no error"), None);
         assert_eq!(poll(now, || Ok(Some(7))).expect("no error"), Some(7));

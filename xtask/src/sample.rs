@@ -1,7 +1,8 @@
-//! The file that the demo moves: pseudo-random, so that no two chunks are
-//! alike and nothing compresses; and the comparison at the end.
+//! Generates the file that the demo moves, and compares two files. The file is
+//! pseudo-random, so that no two chunks are equal and nothing compresses.
 //!
-//! Everything is streamed: the demo of a large file needs no large memory.
+//! Streams all data, so the size of the file does not affect memory use. Called by
+//! `demo`.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -12,8 +13,7 @@ use anyhow::{Context as _, Result, bail};
 /// Bytes read or written at a time.
 const BUFFER: usize = 1 << 20;
 
-/// A size in bytes as people write it: `1000`, `64K`, `100M`, `2G`, in powers
-/// of 1024.
+/// Parses a size in bytes: `1000`, `64K`, `100M`, `2G`, in powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Result<u64> {
     let (digits, unit) = match text.chars().last() {
         Some('K' | 'k') => (&text[..text.len() - 1], 1 << 10),
@@ -25,7 +25,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64> {
     count.checked_mul(unit).with_context(|| format!("`{text}` is too large"))
 }
 
-/// Writes `size` bytes, the same for the same size.
+/// Writes `size` bytes. The same size gives the same bytes.
 pub(crate) fn write(path: &Path, size: u64) -> Result<()> {
     let create = || -> io::Result<()> {
         let file = BufWriter::with_capacity(BUFFER, File::create(path)?);
@@ -34,7 +34,7 @@ pub(crate) fn write(path: &Path, size: u64) -> Result<()> {
     create().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Fails unless both files hold the same bytes.
+/// Fails unless both files have the same bytes.
 pub(crate) fn compare(expected: &Path, actual: &Path) -> Result<()> {
     let open = |path: &Path| -> Result<BufReader<File>> {
         let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;

@@ -1,8 +1,9 @@
-//! What the build needs beyond Rust: finds it, installs it where it may.
+//! `cargo xtask setup`: finds what the build needs beyond Rust, and installs it if
+//! it can.
 //!
-//! RocksDB is compiled from C++ and its bindings are generated with libclang;
-//! without them `cargo build` fails minutes in, with a message that does not
-//! name the package. Called first by every task that builds.
+//! RocksDB is compiled from C++, and its bindings are generated with libclang.
+//! Without these, `cargo build` fails after minutes, with a message that does not
+//! name the missing package. Called first by every task that builds.
 
 use std::env;
 use std::fs;
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 
-/// Directories that hold libclang; `*` stands for any one directory.
+/// Directories that may contain libclang; `*` matches any text within one component.
 const LIBCLANG_DIRS: &[&str] = &[
     "/usr/lib/llvm-*/lib",
     "/usr/lib/x86_64-linux-gnu",
@@ -28,26 +29,26 @@ const LIBCLANG_DIRS: &[&str] = &[
     "/Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib",
 ];
 
-/// Clang's own `stddef.h`. Debian packages it apart from the library, and
-/// bindgen finds the library and then fails without it.
+/// Clang's own `stddef.h`. Debian packages it separately from the library. Without
+/// it, bindgen finds the library and then fails.
 const CLANG_HEADERS: &[&str] = &[
     "/usr/lib/llvm-*/lib/clang/*/include/stddef.h",
     "/usr/lib/clang/*/include/stddef.h",
     "/usr/lib64/clang/*/include/stddef.h",
 ];
 
-/// One thing looked for.
+/// A program or library that the build or the tests use.
 struct Tool {
     name: &'static str,
-    /// What it is for, as told to the person who lacks it.
+    /// What it is used for, as shown to the user.
     purpose: &'static str,
-    /// Debian package; empty when it is not a Debian package.
+    /// Debian package; empty if there is none.
     package: &'static str,
     required: bool,
     present: bool,
 }
 
-/// `cargo xtask setup`: prints what is there and completes it.
+/// `cargo xtask setup`: prints which tools are present, and installs missing ones.
 pub(crate) fn run() -> Result<()> {
     for tool in inventory() {
         let state = match (tool.present, tool.required) {
@@ -65,8 +66,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Installs what is missing, or fails with the line to type. Quiet when
-/// everything is there; what is only wanted never fails it.
+/// Installs what is missing, or fails with the command to type. Prints nothing if
+/// nothing is missing. A missing optional tool is no failure.
 pub(crate) fn ensure() -> Result<()> {
     let missing: Vec<Tool> = inventory().into_iter().filter(|tool| !tool.present).collect();
     let packages: Vec<&str> =
@@ -102,7 +103,7 @@ fn inventory() -> Vec<Tool> {
     let mut tools = vec![
         tool("c++", "compiles RocksDB", "g++", true, program("c++")),
         tool("libclang", "generates RocksDB's bindings", "libclang-dev", true, has_libclang()),
-        tool("make", "wanted by C build scripts", "make", false, program("make")),
+        tool("make", "used by C build scripts", "make", false, program("make")),
         tool(
             "ccache",
             "compiles RocksDB once, not per profile",
@@ -113,17 +114,17 @@ fn inventory() -> Vec<Tool> {
         tool("cargo-nextest", "runs the tests in parallel", "", false, find_nextest()),
     ];
     if cfg!(target_os = "linux") {
-        tools.push(tool("ip", "wanted by network tests", "iproute2", false, program("ip")));
+        tools.push(tool("ip", "used by network tests", "iproute2", false, program("ip")));
     }
     tools
 }
 
 fn advice(lacking: &[Tool], packages: &[&str]) -> String {
-    let mut text = String::from("the build needs what is not on this machine:\n");
+    let mut text = String::from("the build needs programs that are not installed:\n");
     for tool in lacking {
         text.push_str(&format!("  {}: {}\n", tool.name, tool.purpose));
     }
-    text.push_str("type this and start again:\n  ");
+    text.push_str("install them and start again:\n  ");
     text.push_str(&if cfg!(target_os = "macos") {
         "xcode-select --install && brew install llvm ccache".to_owned()
     } else if has_apt() {
@@ -159,8 +160,8 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// Accepts `LIBCLANG_PATH` as it is; elsewhere Debian must also have the
-/// headers, while other systems ship both in one package.
+/// Whether libclang is installed. `LIBCLANG_PATH` is trusted. Without it, Debian
+/// must also have the headers; other systems ship both in one package.
 fn has_libclang() -> bool {
     if let Some(path) = env::var_os("LIBCLANG_PATH") {
         let path = PathBuf::from(path);
@@ -175,8 +176,8 @@ fn holds_libclang(dir: &Path) -> bool {
     names(dir).iter().any(|name| is_libclang(name))
 }
 
-/// `libclang.so`, `libclang-14.so.1`, `libclang.dylib`; not `libclang-cpp`,
-/// which is another interface.
+/// Accepts `libclang.so`, `libclang-14.so.1` and `libclang.dylib`, but not
+/// `libclang-cpp`, which is another interface.
 fn is_libclang(name: &str) -> bool {
     let rest = name.strip_prefix("libclang").unwrap_or_default();
     let version = rest
@@ -187,7 +188,7 @@ fn is_libclang(name: &str) -> bool {
     shared && !rest.starts_with("-cpp") && (version.starts_with("so") || version == "dylib")
 }
 
-/// The existing paths that a pattern stands for; each `*` ends or fills one
+/// The existing paths that match a pattern. A `*` may stand only at the end of a
 /// component.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("/")];
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libclang_is_told_from_its_neighbours() {
+    fn libclang_is_told_from_libraries_with_similar_names() {
         for name in [
             "libclang.so",
             "libclang.so.1",
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_names_the_thing_and_the_line() {
+    fn advice_names_the_missing_tool_and_the_next_step() {
         let tool = Tool {
             name: "c++",
             purpose: "compiles",

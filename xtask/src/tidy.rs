@@ -1,8 +1,8 @@
-//! `cargo xtask tidy`: rules about the source text that neither the compiler
-//! nor clippy can hold.
+//! `cargo xtask tidy`: rules about the source text that neither the compiler nor
+//! clippy can check.
 //!
-//! Reads `crates/`, `bins/`, `tests/` and `xtask/`. Each rule is a function
-//! from one file's text to findings, so that each has a test.
+//! Reads `crates/`, `bins/`, `tests/` and `xtask/`. Each rule is a function from the
+//! text of one file to findings, and has a test. Called by `main` and `check`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::workspace::Workspace;
 
 const FOLDERS: &[&str] = &["crates", "bins", "tests", "xtask"];
 
-/// Past this there are two ideas in a file.
+/// A longer file contains more than one idea.
 const MAX_LINES: usize = 600;
 
-/// How far above a call its `#[expect(clippy::disallowed_methods, ..)]` may be.
+/// Lines above a call in which its `#[expect(clippy::disallowed_methods, ..)]` may be.
 const EXCUSE_LINES: usize = 6;
 
-/// Written in two pieces so that this file keeps its own rule.
+/// Written in two pieces, so that this file does not violate the rule.
 const MEMORY_KEYWORD: &str = concat!("un", "safe");
 
-/// Checks every Rust source of the project.
+/// Checks every Rust source file of the project.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut files = Vec::new();
     for folder in FOLDERS {
@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// A line, counted from 1, and what to do about it.
+/// A line, counted from 1, and advice on how to fix it.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     line: usize,
@@ -62,7 +62,7 @@ fn check(name: &Path, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Every module opens with `//!`, after inner attributes at most.
+/// Every module opens with `//!`; only inner attributes may precede it.
 fn module_docs(name: &Path, text: &str) -> Option<Finding> {
     if name.ends_with("tests.rs") || text.lines().take(5).any(|line| line.contains("@generated")) {
         return None;
@@ -88,20 +88,20 @@ fn module_docs(name: &Path, text: &str) -> Option<Finding> {
 fn length(text: &str) -> Option<Finding> {
     let lines = text.lines().count();
     (lines > MAX_LINES).then(|| {
-        finding(MAX_LINES, &format!("{lines} lines; there are two ideas in this file, split it"))
+        finding(MAX_LINES, &format!("{lines} lines, more than {MAX_LINES}; split the file"))
     })
 }
 
 fn memory_keyword(text: &str) -> Vec<Finding> {
-    let advice = format!("the word `{MEMORY_KEYWORD}` has no place here; find another way or word");
+    let advice = format!("the word `{MEMORY_KEYWORD}` is banned, in code and in comments");
     numbered(text)
         .filter(|(_, line)| has_word(line, MEMORY_KEYWORD))
         .map(|(number, _)| finding(number, &advice))
         .collect()
 }
 
-/// Threads sleep only with an excuse that clippy also demands; tests on tokio
-/// sleep only under paused time.
+/// A thread may sleep only under an `#[expect]`, which clippy requires too; a test
+/// on tokio may sleep only under paused time.
 fn sleeps(name: &Path, text: &str) -> Vec<Finding> {
     let blocking = concat!("thread::", "sleep(");
     let tokio = concat!("time::", "sleep(");
@@ -117,7 +117,7 @@ fn sleeps(name: &Path, text: &str) -> Vec<Finding> {
         if line.contains(blocking) && !excused {
             findings.push(finding(
                 number,
-                "wait for the event; where there is none, poll with a deadline under \
+                "wait for the event; if there is none, poll with a deadline under \
                  `#[expect(clippy::disallowed_methods, reason = ..)]`",
             ));
         }
@@ -135,9 +135,7 @@ fn unbounded(text: &str) -> Vec<Finding> {
     let call = concat!("unbounded", "_channel");
     numbered(text)
         .filter(|(_, line)| has_word(line, call))
-        .map(|(number, _)| {
-            finding(number, "give the channel a bound; say in a comment why that many")
-        })
+        .map(|(number, _)| finding(number, "give the channel a bound, and its reason in a comment"))
         .collect()
 }
 
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn docs_may_follow_attributes_only() {
+    fn only_attributes_may_precede_module_docs() {
         assert_eq!(lines("a.rs", "//! Doc.\n"), NONE);
         assert_eq!(lines("a.rs", "#!/bin/x\n#![allow(\n    a,\n)]\n\n//! Doc.\n"), NONE);
         assert_eq!(lines("a.rs", "\nuse a;\n//! Doc.\n"), [2]);
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_two_ideas() {
+    fn long_files_are_found() {
         let text = |count: usize| format!("//! Doc.\n{}", "\n".repeat(count - 1));
         assert_eq!(lines("a.rs", &text(MAX_LINES)), NONE);
         assert_eq!(lines("a.rs", &text(MAX_LINES + 1)), [MAX_LINES]);
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sleeps_need_an_excuse_or_paused_time() {
+    fn sleeps_need_an_expect_or_paused_time() {
         let blocking = concat!("//! Doc.\nthread::", "sleep(x);\n");
         assert_eq!(lines("crates/a/src/b.rs", blocking), [2]);
         let excused = blocking.replace("Doc.", "Doc.\n#[expect(clippy::disallowed_methods)]");

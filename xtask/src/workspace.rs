@@ -1,7 +1,7 @@
-//! Where the workspace is and where its artefacts go, as Cargo itself says.
+//! Asks Cargo where the workspace and its target directory are.
 //!
-//! Every path and every `cargo` command of the other modules starts here, so
-//! that a `CARGO_TARGET_DIR` or a call from a subdirectory changes nothing.
+//! Every path and every `cargo` command of the other modules starts here, so that
+//! the tasks work with any `CARGO_TARGET_DIR` and from any subdirectory.
 
 use std::env;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// The workspace this task was started in.
+/// The workspace in which the task was started.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     /// The directory of the root `Cargo.toml`.
     pub(crate) root: PathBuf,
-    /// Cargo's target directory; absolute.
+    /// Cargo's target directory, absolute.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Asks Cargo, from the current directory.
+    /// Asks Cargo for the workspace of the current directory.
     pub(crate) fn locate() -> Result<Self> {
         let metadata = metadata(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
         let path = |key: &str| {
@@ -32,7 +32,7 @@ impl Workspace {
         Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
     }
 
-    /// A `cargo` command that runs at the root.
+    /// A `cargo` command that runs in the root of the workspace.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut command = cargo();
         command.args(args).current_dir(&self.root);
@@ -44,7 +44,7 @@ impl Workspace {
         metadata(&mut self.cargo(&["metadata", "--format-version", "1"]))
     }
 
-    /// Where `cargo build --release` puts the binaries.
+    /// Directory of the binaries that `cargo build --release` builds.
     pub(crate) fn release_dir(&self) -> PathBuf {
         self.target.join("release")
     }
