@@ -40,7 +40,7 @@ pub use client::{NodeClient, NodeStatus};
 pub use config::{NodeConfig, StoreConfig};
 pub use content::export::OutputError;
 pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
-pub use dfs_core::{ChunkHash, Cid, Header, Kind, Leaf, Manifest, Profile, TreeHash};
+pub use dfs_core::{ChunkHash, Cid, Header, HeaderError, Kind, Leaf, Manifest, Profile, TreeHash};
 pub use dfs_metrics::Registry;
 pub use dfs_net::{
     DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError, NetStatus, PeerId, PeerInfo,

@@ -5,13 +5,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dfs_metrics::Registry;
-use dfs_net::NetHandle;
+use dfs_net::{NetEvent, NetHandle};
 use dfs_store::{MemoryStore, RocksStore, Store};
 use futures::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::blocking::{Disk, blocking};
 use crate::client::NodeClient;
@@ -68,8 +68,19 @@ impl NodeRuntime {
                 Arc::new(blocking(move || RocksStore::open(&path, &options)).await?)
             }
         };
-        let disk = Disk::new(store);
         let (net, events) = dfs_net::spawn(config.net).await?;
+        let disk = Disk::new(store);
+        Self::compose(disk, net, events, config.provide_interval, metrics).await
+    }
+
+    /// Joins a store and a network into a node. Tests bring their own.
+    async fn compose(
+        disk: Disk,
+        net: NetHandle,
+        events: mpsc::Receiver<NetEvent>,
+        provide_interval: Duration,
+        metrics: Metrics,
+    ) -> Result<Self, NodeError> {
         let (tasks, gate, feed) = (TaskScope::default(), Gate::default(), Feed::new());
         let reclaim = Arc::new(Notify::new());
         let (provide, inbox) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
@@ -80,9 +91,8 @@ impl NodeRuntime {
             NetworkEvents::new(events, provide.clone(), feed.clone(), metrics.clone());
         workers.spawn(events);
         workers.spawn(Serving::new(disk.clone(), net.clone(), requests, metrics.clone()));
-        let interval = config.provide_interval;
         let (handle, counted) = (net.clone(), metrics.clone());
-        workers.spawn(Reprovide::new(disk.clone(), handle, counted, inbox, interval));
+        workers.spawn(Reprovide::new(disk.clone(), handle, counted, inbox, provide_interval));
         workers.spawn(Reclaim::new(disk.clone(), Arc::clone(&reclaim)));
         workers.spawn(PruneDownloads::new(disk.clone()));
         downloads.resume().await?;

@@ -131,13 +131,36 @@ impl Downloads {
                 self.forget(&cid, &job);
                 continue;
             }
-            let _undisturbed = self.shared.gate.lock(cid).await;
-            let record = self.new_record(cid, destination.clone(), timeout).await?;
-            self.record(cid, &record).await?;
-            if let Some(job) = self.spawn(cid, record) {
+            if let Some(job) = self.start(cid, destination.clone(), timeout).await? {
                 return Ok(job.status);
             }
         }
+    }
+
+    /// Records a job and starts it, unless there is one already. This runs in a
+    /// task of its own: a caller that goes away leaves no record without a job.
+    async fn start(
+        &self,
+        cid: Cid,
+        destination: Option<Destination>,
+        timeout: Duration,
+    ) -> Result<Option<JobHandle>, NodeError> {
+        let (respond_to, started) = oneshot::channel();
+        let this = self.clone();
+        self.shared.tasks.spawn(async move {
+            let start = async {
+                let _undisturbed = this.shared.gate.lock(cid).await;
+                if this.job(&cid).is_some() {
+                    return Ok(None);
+                }
+                let record = this.new_record(cid, destination, timeout).await?;
+                this.record(cid, &record).await?;
+                Ok(this.spawn(cid, record))
+            };
+            // The error means that the caller has gone.
+            let _ = respond_to.send(start.await);
+        });
+        started.await.map_err(|_| NodeError::ShuttingDown)?
     }
 
     /// Content was added here, so a download of it can end. For blocking
