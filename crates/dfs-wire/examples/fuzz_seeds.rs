@@ -86,7 +86,7 @@ fn large_page() -> Vec<u8> {
     page_seed(&manifest.header().encode(), &page, &proof.encode())
 }
 
-/// A list of so many links, and a name that is in it.
+/// A list of `count` links, and a name that is in it.
 fn list_seed(count: u32) -> Vec<u8> {
     let name = |n: u32| Name::new(format!("link {n:04}").into_bytes()).expect("a name");
     let target = || Target::new(vec![b't'; 100]).expect("a target");

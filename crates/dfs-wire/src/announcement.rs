@@ -1,11 +1,15 @@
-//! Public announcements: "I have added this". One small message on a gossip
-//! topic, signed by the transport; it makes nothing findable by itself.
+//! Public announcements: "I have added this content". One small message on a
+//! gossip topic.
+//!
+//! The transport signs the message, and the signature names the author. An
+//! announcement puts no provider record into the DHT.
 
 use dfs_core::Cid;
 use dfs_core::limits::MAX_CONTENT_SIZE;
 use serde::{Deserialize, Serialize};
 
-use crate::error::WireError;
+use crate::error::Breach;
+use crate::value;
 
 /// The topic that announcements travel on.
 pub const TOPIC: &str = "dfs/public/1";
@@ -13,25 +17,28 @@ pub const TOPIC: &str = "dfs/public/1";
 /// Largest announcement, in bytes.
 pub const MAX_LEN: usize = 512;
 
-/// Longest name in one, in bytes.
+/// Longest name in an announcement, in bytes.
 pub const MAX_NAME: usize = 255;
 
-/// What is announced. Who announces it is in the signature.
+/// What is announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     /// The content.
     pub cid: Cid,
     /// Its size in bytes.
     pub size: u64,
-    /// A name for it, if it has one. Somebody's words: escape before showing.
+    /// A name for it, if it has one. The author chose the text: escape it before
+    /// showing it.
     pub name: Option<String>,
 }
 
 impl Announcement {
-    /// An announcement; a name that is too long is cut at a character.
+    /// An announcement that [`Self::decode`] accepts, for content within the
+    /// limits of the format. A name that is too long is cut at a character; an
+    /// empty one is left out.
     #[must_use]
     pub fn new(cid: Cid, size: u64, name: Option<&str>) -> Self {
-        let name = name.map(|name| {
+        let name = name.filter(|name| !name.is_empty()).map(|name| {
             let mut end = name.len().min(MAX_NAME);
             while !name.is_char_boundary(end) {
                 end -= 1;
@@ -44,30 +51,26 @@ impl Announcement {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("a vector takes every announcement")
+        value::encode(self)
     }
 
     /// Decodes and checks a message.
     ///
     /// # Errors
-    /// [`WireError`] if it is too large or no announcement.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    /// [`Breach`] if the message is too large or is not an announcement.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Breach> {
         if bytes.len() > MAX_LEN {
-            return Err(WireError::TooLarge { found: bytes.len() as u64, limit: MAX_LEN as u64 });
+            return Err(Breach::AnnouncementLength { found: bytes.len() });
         }
-        let (announcement, rest): (Self, _) =
-            postcard::take_from_bytes(bytes).map_err(WireError::malformed)?;
-        if !rest.is_empty() {
-            return Err(WireError::malformed("bytes behind it"));
-        }
+        let announcement: Self = value::decode(bytes)?;
         if announcement.size > MAX_CONTENT_SIZE {
-            return Err(WireError::malformed("a size beyond the format"));
+            return Err(Breach::AnnouncementSize { size: announcement.size });
         }
-        match &announcement.name {
-            Some(name) if name.is_empty() || name.len() > MAX_NAME => {
-                Err(WireError::malformed("a name of impossible length"))
+        match announcement.name.as_ref().map(String::len) {
+            Some(found) if found == 0 || found > MAX_NAME => {
+                Err(Breach::AnnouncementName { found })
             }
-            _ => Ok(announcement),
+            Some(_) | None => Ok(announcement),
         }
     }
 }

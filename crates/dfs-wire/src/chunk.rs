@@ -3,42 +3,52 @@
 //! The request is the 32 bytes of the hash. The response is one status byte
 //! and a little-endian `u32`: 0 with the length, followed by the bytes; 1 for
 //! "not held"; 2 for "busy" with the time to wait in milliseconds.
+//! `docs/protocols.md`, section 5, specifies both.
+
+use std::io;
 
 use bytes::Bytes;
 use dfs_core::ChunkHash;
 use dfs_core::limits::MAX_CHUNK_LEN;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::error::WireError;
+use crate::error::{Breach, WireError};
 use crate::frame;
+use crate::kind::named_kinds;
 
-/// Name under which the protocol is negotiated.
+/// Name under which nodes negotiate the protocol.
 pub const PROTOCOL: &str = "/dfs/chunk/1.0.0";
 
 const FOUND: u8 = 0;
 const NOT_FOUND: u8 = 1;
 const BUSY: u8 = 2;
 
-/// The chunk that one node asks another for.
+/// Asks for one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// BLAKE3 of the chunk.
     pub hash: ChunkHash,
 }
 
-/// What it answers.
+/// Answers a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The bytes, 1 to 4 MiB; their hash is for the asker to compare.
+    /// The bytes, 1 to 4 MiB. The codec does not hash them: the asker does.
     Found(Bytes),
-    /// The chunk is not held here.
+    /// The responder does not hold the chunk.
     NotFound,
-    /// Held perhaps, but too busy now.
+    /// The responder is too busy to look.
     Busy {
         /// When to ask again, in milliseconds from now.
         retry_ms: u32,
     },
 }
+
+named_kinds!(Response {
+    Found => "chunk",
+    NotFound => "not-held",
+    Busy => "busy",
+});
 
 /// Reads a request.
 ///
@@ -65,35 +75,36 @@ pub async fn write_request(
 /// Reads a response.
 ///
 /// # Errors
-/// [`WireError`] if the stream breaks or holds anything else.
+/// [`WireError`] if the stream breaks or the response is invalid.
 pub async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> Result<Response, WireError> {
     let mut head = [0; 5];
     stream.read_exact(&mut head).await?;
     let [status, number @ ..] = head;
     let number = u32::from_le_bytes(number);
     match status {
-        FOUND if number > MAX_CHUNK_LEN => {
-            Err(WireError::TooLarge { found: number.into(), limit: MAX_CHUNK_LEN.into() })
+        FOUND => {
+            check_len(number)?;
+            Ok(Response::Found(frame::read_exactly(stream, number).await?.into()))
         }
-        FOUND if number == 0 => Err(WireError::malformed("an empty chunk")),
-        FOUND => Ok(Response::Found(frame::read_exactly(stream, number).await?.into())),
-        NOT_FOUND if number == 0 => Ok(Response::NotFound),
+        NOT_FOUND if number != 0 => Err(Breach::ChunkNotHeld { found: number }.into()),
+        NOT_FOUND => Ok(Response::NotFound),
         BUSY => Ok(Response::Busy { retry_ms: number }),
-        _ => Err(WireError::malformed(format!("status {status} with {number}"))),
+        status => Err(Breach::ChunkStatus { status }.into()),
     }
 }
 
 /// Writes a response.
 ///
 /// # Errors
-/// [`WireError::Io`] if the stream breaks.
+/// [`WireError::Io`] if the stream breaks, or if the bytes cannot be a chunk.
 pub async fn write_response(
     stream: &mut (impl AsyncWrite + Unpin),
     response: &Response,
 ) -> Result<(), WireError> {
     let (status, number, bytes) = match response {
         Response::Found(bytes) => {
-            let len = u32::try_from(bytes.len()).map_err(WireError::malformed)?;
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            check_len(len).map_err(|breach| io::Error::new(io::ErrorKind::InvalidInput, breach))?;
             (FOUND, len, &bytes[..])
         }
         Response::NotFound => (NOT_FOUND, 0, &[][..]),
@@ -104,4 +115,8 @@ pub async fn write_response(
     stream.write_all(&head).await?;
     stream.write_all(bytes).await?;
     Ok(stream.flush().await?)
+}
+
+const fn check_len(found: u32) -> Result<(), Breach> {
+    if found == 0 || found > MAX_CHUNK_LEN { Err(Breach::ChunkLength { found }) } else { Ok(()) }
 }

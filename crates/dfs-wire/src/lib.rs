@@ -1,13 +1,15 @@
-//! The wire protocols of DFS: what is said on a stream, and codecs that read
-//! no more than they may.
+//! The messages of the DFS wire protocols, and their bounded codecs.
 //!
-//! [`metadata`] carries headers and pages of leaves, [`chunk`] carries chunks.
-//! [`announcement`] is a single message on a gossip topic.
-//! The first two are one request and one response per exchange, over any byte stream of
-//! the `futures` traits; which transport brings the stream is not known here.
-//! Every length is checked before anything is allocated for it, and what comes
-//! out of a codec is well formed. Whether it is *true*, that is, belongs to the
-//! CID asked for, is for the asker to check.
+//! [`metadata`] carries headers and pages of leaves, and [`chunk`] carries
+//! chunks: each exchange is one request and one response on a byte stream of the
+//! `futures` traits. [`announcement`] is a single message on a gossip topic.
+//! `docs/protocols.md` specifies them, and golden vectors in `tests/vectors`
+//! hold this crate to it.
+//!
+//! The codecs check every length before they allocate for it, and return only
+//! well-formed values. They do not check that a value belongs to the CID that
+//! the asker asked for: the asker does. They know no transport; `dfs-net` opens
+//! the streams and limits the time.
 //!
 //! ```
 //! use dfs_core::Cid;
@@ -25,7 +27,9 @@ pub mod announcement;
 pub mod chunk;
 mod error;
 mod frame;
+mod kind;
 pub mod metadata;
+mod value;
 
 pub use announcement::Announcement;
-pub use error::WireError;
+pub use error::{Breach, WireError};

@@ -1,5 +1,5 @@
-//! No message of a peer makes decoding take more memory than the message has
-//! bytes, times a small constant.
+//! Decoding a message allocates at most a small multiple of the bytes that the
+//! peer has sent.
 //!
 //! One test in a binary of its own, because the allocator counts for the whole
 //! process.
@@ -15,10 +15,9 @@ use futures::executor::block_on;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Bytes allocated per byte of input, everything that was freed again counted
-/// too.
+/// Bytes allocated per byte of input, freed ones included.
 const FACTOR: usize = 8;
-/// Bytes allocated whatever the input, the buffer of a frame among them.
+/// Bytes allocated for any input, such as the buffer of a frame.
 const SLACK: usize = 80 << 10;
 
 fn assert_bounded(what: &str, input: &[u8], decode: impl Fn(&[u8])) {
@@ -59,7 +58,7 @@ fn page_response() -> Vec<u8> {
 }
 
 #[test]
-fn decoding_takes_no_more_than_a_multiple_of_its_input() {
+fn decoding_allocates_at_most_a_multiple_of_its_input() {
     let page = page_response();
     let framed = [&u32::try_from(page.len()).expect("small").to_le_bytes()[..], &page[..]].concat();
     let announced = Announcement::new(Cid::from_bytes([7; 32]), 1, Some("a name")).encode();

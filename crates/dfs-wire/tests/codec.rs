@@ -1,9 +1,11 @@
-//! The codecs from outside: what is written reads back, and no bytes at all
-//! make them panic or take memory that has not been sent.
+//! Properties of the codecs: what they write reads back, they write nothing that
+//! they would refuse, and no input makes them panic.
+
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Kind, Leaf, ManifestBuilder, Profile};
-use dfs_wire::{Announcement, WireError, chunk, metadata};
+use dfs_wire::{Announcement, Breach, WireError, chunk, metadata};
 use futures::executor::block_on;
 use proptest::prelude::*;
 
@@ -34,25 +36,46 @@ fn a_page_with_its_proof_round_trips_below_the_limit() {
 }
 
 #[test]
-fn announced_lengths_are_refused_before_they_are_read() {
-    let huge = u32::MAX.to_le_bytes();
-    let error = block_on(metadata::read_request(&mut &huge[..])).expect_err("too large");
-    assert!(matches!(error, WireError::TooLarge { found, .. } if found == u64::from(u32::MAX)));
-    assert!(error.is_peer_fault());
-    let head = [&[0][..], &huge].concat();
-    let error = block_on(chunk::read_response(&mut &head[..])).expect_err("too large");
-    assert!(matches!(error, WireError::TooLarge { .. }));
+fn a_chunk_cut_short_is_a_failed_stream_and_no_breach() {
     let short = [&[0][..], &(4_u32 << 20).to_le_bytes(), b"only this"].concat();
     let error = block_on(chunk::read_response(&mut &short[..])).expect_err("cut short");
-    assert!(!error.is_peer_fault(), "a broken stream is nobody's lie");
+    assert!(matches!(error, WireError::Io(_)) && !error.is_peer_fault());
 }
 
+/// This node never sends what its peers would have to ban it for.
 #[test]
-fn bytes_behind_a_message_are_refused() {
-    let mut body = metadata::encode_response(&metadata::Response::NotFound);
-    assert!(metadata::decode_response(&body).is_ok());
-    body.push(0);
-    assert!(matches!(metadata::decode_response(&body), Err(WireError::Malformed { .. })));
+fn writers_refuse_what_readers_would_refuse() {
+    for len in [0, (4 << 20) + 1] {
+        let response = chunk::Response::Found(Bytes::from(vec![7; len]));
+        let mut stream = Vec::new();
+        let error = block_on(chunk::write_response(&mut stream, &response)).expect_err("refused");
+        assert!(matches!(error, WireError::Io(error) if error.kind() == ErrorKind::InvalidInput));
+        assert!(stream.is_empty(), "{len} bytes");
+    }
+    let metadata::Response::Page(page, mut proof) = page_response(4097) else {
+        unreachable!("a page")
+    };
+    proof.siblings = vec![proof.siblings[0]; 6000];
+    let response = metadata::Response::Page(page, proof);
+    let mut stream = Vec::new();
+    let error = block_on(metadata::write_response(&mut stream, &response)).expect_err("refused");
+    assert!(!error.is_peer_fault() && stream.is_empty());
+
+    let cid = Cid::from_bytes([7; 32]);
+    assert_eq!(Announcement::new(cid, 0, Some("")).name, None);
+    let long = Announcement::new(cid, 0, Some(&"é".repeat(128)));
+    assert_eq!(long.name, Some("é".repeat(127)));
+}
+
+/// A breach reaches the caller of a codec of libp2p, which passes on I/O errors
+/// only.
+#[test]
+fn a_breach_survives_as_an_io_error() {
+    let refused = block_on(metadata::read_request(&mut &u32::MAX.to_le_bytes()[..]));
+    let error = std::io::Error::from(refused.expect_err("too long"));
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    let breach = error.get_ref().and_then(|source| source.downcast_ref::<Breach>());
+    assert_eq!(breach, Some(&Breach::FrameLength { found: u32::MAX, limit: 4096 }));
 }
 
 proptest! {
@@ -79,7 +102,6 @@ proptest! {
 
     #[test]
     fn announcements_round_trip_below_the_limit(cid: [u8; 32], size in 0..1_u64 << 50, name: Option<String>) {
-        let name = name.filter(|name| !name.is_empty());
         let announcement = Announcement::new(Cid::from_bytes(cid), size, name.as_deref());
         let bytes = announcement.encode();
         prop_assert!(bytes.len() <= dfs_wire::announcement::MAX_LEN);
