@@ -1,4 +1,4 @@
-//! The machine: one download from nothing to "everything is in the store".
+//! The machine: one download, from a CID to all chunks in the store.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,29 +6,28 @@ use std::time::{Duration, Instant};
 use dfs_core::{Cid, Header, Kind, Leaf, Manifest, Page, PageProof, Subtree};
 
 use crate::discovery::Discovery;
-use crate::event::{Action, Event, Failure, Fault, Peer};
+use crate::error::DownloadError;
+use crate::event::{Action, Event, Fault, Peer};
 use crate::inflight::InFlight;
+use crate::limits::{DEFAULT_MAX_INFLIGHT, HEADER_REQUESTS};
 use crate::peer::Peers;
 use crate::status::{Status, Wait};
-use crate::window::{Gain, Window};
+use crate::timing::DEFAULT_TIMEOUT;
+use crate::window::{Tally, Window};
 
-/// Peers that are asked for the header at the same time, so that one silent
-/// peer does not hold everything up.
-const HEADER_REQUESTS: usize = 3;
-
-/// What may be chosen about a download.
+/// Settings of a download.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// How long nothing useful may come from anybody before it fails.
+    /// The download fails after this long without a useful answer of any peer.
     pub timeout: Duration,
-    /// Content bytes in flight over all peers.
+    /// Most content bytes requested and not yet received, over all peers.
     pub max_inflight: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(600), max_inflight: 32 << 20 }
+        Self { timeout: DEFAULT_TIMEOUT, max_inflight: DEFAULT_MAX_INFLIGHT }
     }
 }
 
@@ -43,19 +42,21 @@ pub struct Download<P> {
     headers: InFlight<P, P>,
     pages: InFlight<u64, P>,
     chunks: InFlight<(u64, Leaf), P>,
-    /// Present from the moment the header is.
+    /// Present as soon as the header is.
     window: Option<Window>,
+    /// Content bytes requested and not yet received.
     inflight: u64,
-    progress: Gain,
-    /// When somebody last gave something useful, or the start.
+    /// Content in the store.
+    stored: Tally,
+    /// Time of the last useful answer of a peer, or of the start.
     last_answer: Instant,
-    /// Set while the store has no room: when its owner tries again.
+    /// While the store has no room: when the owner tries again.
     store_retry: Option<Instant>,
-    over: bool,
+    has_ended: bool,
 }
 
 impl<P: Peer> Download<P> {
-    /// A download of which nothing but the CID is known.
+    /// A download that starts from its CID.
     #[must_use]
     pub fn new(cid: Cid, config: Config, now: Instant) -> Self {
         Self {
@@ -69,15 +70,16 @@ impl<P: Peer> Download<P> {
             chunks: InFlight::new(),
             window: None,
             inflight: 0,
-            progress: Gain::default(),
+            stored: Tally::default(),
             last_answer: now,
             store_retry: None,
-            over: false,
+            has_ended: false,
         }
     }
 
-    /// A download that an earlier run has begun: its header, which must be the
-    /// one of the CID, and the roots of the pages that run had stored.
+    /// A download that an earlier run has begun. The caller has checked that
+    /// `header` has the CID; `roots` are those of the pages that the run has
+    /// stored.
     #[must_use]
     pub fn resume(
         header: Header,
@@ -91,21 +93,21 @@ impl<P: Peer> Download<P> {
         download
     }
 
-    /// Takes note of what has happened and says what is to be done.
+    /// Applies an event and returns what the owner must do.
     pub fn handle(&mut self, event: Event<P>, now: Instant) -> Vec<Action<P>> {
         let mut actions = Vec::new();
-        if self.over {
+        if self.has_ended {
             return actions;
         }
-        self.note(event, now, &mut actions);
+        self.apply(event, now, &mut actions);
         self.schedule(now, &mut actions);
         actions
     }
 
-    /// When [`Event::Wake`] is due if nothing else happens before.
+    /// When [`Event::Wake`] is due if no other event comes first.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.over || self.store_retry.is_some() {
+        if self.has_ended || self.store_retry.is_some() {
             return None;
         }
         let give_up = self.last_answer + self.config.timeout;
@@ -122,8 +124,8 @@ impl<P: Peer> Download<P> {
     /// Where the download stands.
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
-        if self.over {
-            return Status::Over;
+        if self.has_ended {
+            return Status::Ended;
         }
         if let Some(next) = self.store_retry {
             return Status::Waiting { wait: Wait::StoreFull, next: Some(next) };
@@ -141,7 +143,7 @@ impl<P: Peer> Download<P> {
         if pages == 0 { Status::FetchingManifest } else { Status::Downloading }
     }
 
-    /// Lets the download wait at least this long for a useful answer.
+    /// Raises the time without a useful answer to at least this.
     pub fn extend_timeout(&mut self, timeout: Duration) {
         self.config.timeout = self.config.timeout.max(timeout);
     }
@@ -161,54 +163,54 @@ impl<P: Peer> Download<P> {
     /// Content bytes that are in the store.
     #[must_use]
     pub fn bytes_done(&self) -> u64 {
-        self.progress.bytes
+        self.stored.bytes
     }
 
     /// Chunks that are in the store.
     #[must_use]
     pub fn chunks_done(&self) -> u64 {
-        self.progress.chunks
+        self.stored.chunks
     }
 
-    /// Whether a chunk is still missing. One that somebody else was asked for
-    /// too may come twice.
+    /// Whether a chunk is still missing. A chunk that was requested from two peers
+    /// may arrive twice.
     #[must_use]
     pub fn is_missing(&self, leaf: &Leaf) -> bool {
         self.window.as_ref().is_some_and(|window| window.is_missing(leaf))
     }
 
-    /// Providers known, liars left out.
+    /// Number of known providers, without banned ones.
     #[must_use]
     pub fn providers(&self) -> usize {
         self.peers.known()
     }
 
-    fn note(&mut self, event: Event<P>, now: Instant, actions: &mut Vec<Action<P>>) {
+    fn apply(&mut self, event: Event<P>, now: Instant, actions: &mut Vec<Action<P>>) {
         match event {
             Event::Wake => {}
             Event::Provider(peer) => self.peers.add(peer),
-            Event::DiscoveryEnded => self.discovery.ended(self.peers.useful(), now),
+            Event::DiscoveryEnded => self.discovery.finish(self.peers.useful(), now),
             Event::Header { peer, result } => {
-                self.headers.got(peer);
+                self.headers.complete(peer);
                 let result = result.and_then(|header| self.accept_header(header));
-                self.answered(peer, result, now, actions);
+                self.settle(peer, result, now, actions);
             }
             Event::Page { peer, index, result } => {
                 let result =
                     result.and_then(|(page, proof)| self.accept_page(index, page, &proof, actions));
                 if result.is_ok() {
-                    self.pages.got(index);
-                } else if self.pages.failed(index, peer)
+                    self.pages.complete(index);
+                } else if self.pages.remove(index, peer)
                     && let Some(window) = &mut self.window
                 {
-                    window.page_lost(index);
+                    window.page_request_failed(index);
                 }
-                self.answered(peer, result, now, actions);
+                self.settle(peer, result, now, actions);
             }
-            Event::Loaded { index, page } => self.loaded(index, page, actions),
-            Event::Examined { index, present } => {
+            Event::PageLoaded { index, page } => self.accept_loaded_page(index, page, actions),
+            Event::PageCommitted { index, present } => {
                 if let Some(window) = &mut self.window {
-                    self.progress += window.page_examined(index, &present);
+                    self.stored += window.page_probed(index, &present);
                 }
             }
             Event::Chunk { peer, page, leaf, result } => {
@@ -216,17 +218,17 @@ impl<P: Peer> Download<P> {
                 if let Some(window) = &mut self.window {
                     match result {
                         Ok(()) => {
-                            self.chunks.got((page, leaf));
-                            self.progress += window.chunk_stored(leaf);
+                            self.chunks.complete((page, leaf));
+                            self.stored += window.chunk_stored(leaf);
                         }
-                        Err(_) if self.chunks.failed((page, leaf), peer) => {
+                        Err(_) if self.chunks.remove((page, leaf), peer) => {
                             window.return_chunk(page, leaf);
                         }
-                        // Somebody else is still at it.
+                        // Another peer may still send it.
                         Err(_) => {}
                     }
                 }
-                self.answered(peer, result, now, actions);
+                self.settle(peer, result, now, actions);
             }
             Event::StoreFull { retry } => self.store_retry = Some(retry),
             Event::StoreFree => {
@@ -236,8 +238,8 @@ impl<P: Peer> Download<P> {
         }
     }
 
-    /// Settles a request with the peer that it was sent to.
-    fn answered(
+    /// Updates what is known about a peer after its answer.
+    fn settle(
         &mut self,
         peer: P,
         result: Result<(), Fault>,
@@ -246,17 +248,17 @@ impl<P: Peer> Download<P> {
     ) {
         match result {
             Ok(()) => {
-                self.peers.succeeded(peer);
+                self.peers.record_success(peer);
                 self.last_answer = now;
             }
             Err(fault) => {
-                if self.peers.failed(peer, fault, now) {
+                if self.peers.record_failure(peer, fault, now) {
                     actions.push(Action::Ban { peer });
                 }
-                // Being busy is no useful answer: a peer that always is must not
-                // keep a download alive for ever.
+                // "Busy" does not move `last_answer`: a peer that is always busy
+                // must not keep a download alive for ever.
                 if self.peers.useful() == 0 {
-                    self.discovery.hurry(now);
+                    self.discovery.search_soon(now);
                 }
             }
         }
@@ -264,7 +266,7 @@ impl<P: Peer> Download<P> {
 
     fn accept_header(&mut self, header: Header) -> Result<(), Fault> {
         if header.cid() != self.cid {
-            return Err(Fault::Lied);
+            return Err(Fault::Breach);
         }
         if self.header.is_none() {
             self.header = Some(header);
@@ -283,45 +285,45 @@ impl<P: Peer> Download<P> {
         let (Some(header), Some(window)) = (&self.header, &mut self.window) else {
             return Ok(());
         };
-        let root = page.verify(header, index, proof).map_err(|_| Fault::Lied)?.root;
-        if window.is_coming(index) {
+        let root = page.verify(header, index, proof).map_err(|_| Fault::Breach)?.root;
+        if window.is_requested(index) {
             window.page_verified(index, root, page.clone());
-            actions.push(Action::Examine { index, root, page });
+            actions.push(Action::CommitPage { index, root, page });
         }
         Ok(())
     }
 
-    /// A page that an earlier run had stored. It is believed only if it still
-    /// has the root that was verified then.
-    fn loaded(&mut self, index: u64, page: Option<Page>, actions: &mut Vec<Action<P>>) {
+    /// Accepts a page that an earlier run has stored, if it still has the root that
+    /// was verified then.
+    fn accept_loaded_page(&mut self, index: u64, page: Option<Page>, actions: &mut Vec<Action<P>>) {
         let Some(window) = &mut self.window else { return };
         let root = window.roots().get(&index).copied();
         match page.zip(root).filter(|(page, root)| page.root() == *root) {
-            Some((page, root)) if window.is_coming(index) => {
+            Some((page, root)) if window.is_requested(index) => {
                 window.page_verified(index, root, page.clone());
-                actions.push(Action::Examine { index, root, page });
+                actions.push(Action::CommitPage { index, root, page });
             }
             _ => {
                 window.forget_root(index);
-                window.page_lost(index);
+                window.page_request_failed(index);
             }
         }
     }
 
     fn schedule(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
         if self.header.is_some_and(|header| header.kind() == Kind::Directory) {
-            return self.end(Action::Fail(Failure::Directory), actions);
+            return self.end(Action::Fail(DownloadError::Directory), actions);
         }
         if let Some(manifest) = self.completed() {
             return self.end(Action::Complete { manifest }, actions);
         }
-        // Whoever waits for the user's disk waits without end.
+        // The timeout does not run while the store has no room.
         if self.store_retry.is_some() {
             return;
         }
         if now >= self.last_answer + self.config.timeout {
             let (timeout, known) = (self.config.timeout, self.peers.known());
-            return self.end(Action::Fail(Failure::NoProvider { timeout, known }), actions);
+            return self.end(Action::Fail(DownloadError::NoProvider { timeout, known }), actions);
         }
         if self.discovery.start_if_due(now) {
             actions.push(Action::Discover);
@@ -337,8 +339,8 @@ impl<P: Peer> Download<P> {
         }
         let room = HEADER_REQUESTS.saturating_sub(self.headers.fresh(now));
         for peer in self.peers.idle(now).into_iter().take(room) {
-            self.peers.asked(peer);
-            self.headers.asked(peer, peer, now);
+            self.peers.record_request(peer);
+            self.headers.add(peer, peer, now);
             actions.push(Action::FetchHeader { peer });
         }
     }
@@ -349,19 +351,19 @@ impl<P: Peer> Download<P> {
             if let Some(root) = root {
                 actions.push(Action::LoadPage { index, root });
             } else if let Some(peer) = self.peers.best(now, &[]) {
-                self.peers.asked(peer);
-                self.pages.asked(index, peer, now);
+                self.peers.record_request(peer);
+                self.pages.add(index, peer, now);
                 actions.push(Action::FetchPage { peer, index });
             } else {
                 break;
             }
-            window.page_coming(index);
+            window.page_requested(index);
         }
         while let Some((index, peer)) =
-            self.pages.ask_again(now, |asked| self.peers.best(now, asked))
+            self.pages.next_duplicate(now, |asked| self.peers.best(now, asked))
         {
-            self.peers.asked(peer);
-            self.pages.asked(index, peer, now);
+            self.peers.record_request(peer);
+            self.pages.add(index, peer, now);
             actions.push(Action::FetchPage { peer, index });
         }
     }
@@ -373,12 +375,12 @@ impl<P: Peer> Download<P> {
                 let Some(peer) = self.peers.best(now, &[]) else { break };
                 window.take_chunk().map(|chunk| (chunk, peer))
             } else {
-                // Nothing else is left to do: what takes long is asked for again.
-                self.chunks.ask_again(now, |asked| self.peers.best(now, asked))
+                // Every missing chunk is requested: request slow ones elsewhere too.
+                self.chunks.next_duplicate(now, |asked| self.peers.best(now, asked))
             };
             let Some(((page, leaf), peer)) = next else { break };
-            self.peers.asked(peer);
-            self.chunks.asked((page, leaf), peer, now);
+            self.peers.record_request(peer);
+            self.chunks.add((page, leaf), peer, now);
             self.inflight += u64::from(leaf.len);
             actions.push(Action::FetchChunk { peer, page, leaf });
         }
@@ -392,12 +394,12 @@ impl<P: Peer> Download<P> {
         }
         debug_assert_eq!(window.page_count(), window.roots().len() as u64);
         let roots = window.roots().values().copied().collect();
-        // Every page was verified against the header, so its roots are right.
+        // Every page was verified against the header, so the roots lead to it.
         Manifest::new(header, roots).ok()
     }
 
     fn end(&mut self, action: Action<P>, actions: &mut Vec<Action<P>>) {
-        self.over = true;
+        self.has_ended = true;
         actions.push(action);
     }
 }

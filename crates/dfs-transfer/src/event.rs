@@ -1,4 +1,4 @@
-//! The vocabulary between the machine and its owner.
+//! What the owner of a download tells the machine, and what it is told to do.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -6,81 +6,84 @@ use std::time::{Duration, Instant};
 
 use dfs_core::{Header, Leaf, Manifest, Page, PageProof, Subtree};
 
+use crate::error::DownloadError;
+
 /// What identifies a remote node; `libp2p::PeerId` in the daemon.
 pub trait Peer: Copy + Ord + Hash + Debug {}
 
 impl<T: Copy + Ord + Hash + Debug> Peer for T {}
 
-/// Why a peer did not give what it was asked for.
+/// Why a request to a peer failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Fault {
-    /// It says that it does not have it.
+    /// The peer says that it does not hold what was requested.
     NotFound,
-    /// It says to come back later.
+    /// The peer says that it is too busy.
     Busy {
-        /// When, from now.
+        /// When to ask again, from now.
         retry: Duration,
     },
     /// No connection, or the connection broke.
     Unreachable,
     /// No answer within the time for one request.
     TimedOut,
-    /// What it sent is not what was asked for. It is not asked again.
-    Lied,
+    /// The peer broke the protocol, or sent something else than was requested.
+    /// The machine bans it.
+    Breach,
 }
 
 /// What has happened.
 #[derive(Debug, Clone)]
 pub enum Event<P> {
-    /// Time has passed; nothing else.
+    /// Only time has passed.
     Wake,
     /// Discovery found a provider.
     Provider(P),
-    /// The discovery that [`Action::Discover`] started is over.
+    /// The search that [`Action::Discover`] started has ended.
     DiscoveryEnded,
     /// Answer to [`Action::FetchHeader`].
     Header {
-        /// Who was asked.
+        /// The peer that was asked.
         peer: P,
-        /// The header as it came; the machine compares its CID.
+        /// The header as received; the machine compares its CID.
         result: Result<Header, Fault>,
     },
     /// Answer to [`Action::FetchPage`].
     Page {
-        /// Who was asked.
+        /// The peer that was asked.
         peer: P,
         /// Index of the page.
         index: u64,
-        /// Page and proof as they came; the machine verifies them.
+        /// Page and proof as received; the machine verifies them.
         result: Result<(Page, PageProof), Fault>,
     },
-    /// Answer to [`Action::LoadPage`]: the page, if the store still has it.
-    Loaded {
+    /// Answer to [`Action::LoadPage`].
+    PageLoaded {
         /// Index of the page.
         index: u64,
-        /// The page.
+        /// The page, if the store still has it.
         page: Option<Page>,
     },
-    /// Answer to [`Action::Examine`].
-    Examined {
+    /// Answer to [`Action::CommitPage`].
+    PageCommitted {
         /// Index of the page.
         index: u64,
-        /// For every leaf of the page whether the store has its chunk.
+        /// For every leaf of the page, whether the store has its chunk.
         present: Vec<bool>,
     },
     /// Answer to [`Action::FetchChunk`].
     Chunk {
-        /// Who was asked.
+        /// The peer that was asked.
         peer: P,
-        /// Page that the chunk was asked for.
+        /// Page for which the chunk was requested.
         page: u64,
         /// The chunk.
         leaf: Leaf,
         /// `Ok` once the bytes are verified and in the store.
         result: Result<(), Fault>,
     },
-    /// The store has no room. Nothing is asked for until [`Event::StoreFree`].
+    /// The store has no room. The machine sends no request until
+    /// [`Event::StoreFree`].
     StoreFull {
         /// When the owner tries again.
         retry: Instant,
@@ -89,19 +92,20 @@ pub enum Event<P> {
     StoreFree,
 }
 
-/// What is to be done.
+/// What the owner must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<P> {
-    /// Look for providers; report each one, and the end.
+    /// Search for providers. Report each one with [`Event::Provider`], and the end
+    /// with [`Event::DiscoveryEnded`].
     Discover,
     /// Ask a peer for the header.
     FetchHeader {
-        /// Whom to ask.
+        /// The peer to ask.
         peer: P,
     },
     /// Ask a peer for a page of leaves.
     FetchPage {
-        /// Whom to ask.
+        /// The peer to ask.
         peer: P,
         /// Index of the page.
         index: u64,
@@ -113,9 +117,9 @@ pub enum Action<P> {
         /// Its root, under which it is stored.
         root: Subtree,
     },
-    /// Store a verified page, if it is not stored yet, and find out which of
-    /// its chunks are in the store already.
-    Examine {
+    /// Commit a verified page to the store, if it is not there yet, and then probe
+    /// which of its chunks are present.
+    CommitPage {
         /// Index of the page.
         index: u64,
         /// Its root, under which it is stored.
@@ -125,40 +129,24 @@ pub enum Action<P> {
     },
     /// Ask a peer for a chunk, verify it and store it.
     FetchChunk {
-        /// Whom to ask.
+        /// The peer to ask.
         peer: P,
-        /// Page that the chunk belongs to; to be returned in the event.
+        /// Page for which the chunk is requested; the event returns it.
         page: u64,
         /// Hash and length of the chunk.
         leaf: Leaf,
     },
-    /// Close the connection to a peer that lied, and keep it out.
+    /// Close the connections to a peer that broke the protocol, and refuse new
+    /// ones.
     Ban {
-        /// The liar.
+        /// The peer.
         peer: P,
     },
-    /// Everything is in the store: the download is over for the machine.
+    /// Every chunk is in the store. The machine has ended.
     Complete {
         /// The manifest, verified.
         manifest: Manifest,
     },
-    /// The download is over without success.
-    Fail(Failure),
-}
-
-/// Why a download has failed for good.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Failure {
-    /// Nobody has answered with anything useful within the time allowed.
-    #[error("no provider answered within {} s ({known} known)", timeout.as_secs())]
-    NoProvider {
-        /// The time allowed without a verified byte.
-        timeout: Duration,
-        /// Providers that discovery had found.
-        known: usize,
-    },
-    /// The content is of a kind that cannot be written to a file.
-    #[error("the content is a directory, which this release cannot get")]
-    Directory,
+    /// The download has failed. The machine has ended.
+    Fail(DownloadError),
 }

@@ -1,18 +1,17 @@
-//! What peers have been asked for and have not given yet, and what has taken so
-//! long that somebody else is asked for it too.
+//! Requests that peers have not answered yet, and which of them are slow enough
+//! to ask another peer too.
 //!
-//! A peer that sends a byte now and then is neither silent nor wrong, and its
-//! request never fails; it must not hold up the others.
+//! A peer that sends one byte now and then is neither silent nor in breach of the
+//! protocol, so its request never fails. Duplicate requests keep such a peer from
+//! delaying the download.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Time after which somebody else is asked too.
-const SLOW: Duration = Duration::from_secs(5);
-/// Peers that are asked for one thing at a time.
-const MAX_ASKED: usize = 3;
+use crate::limits::MAX_DUPLICATES;
+use crate::timing::SLOW_REQUEST;
 
-/// Requests by what they are for.
+/// Requests by what they ask for.
 #[derive(Debug)]
 pub(crate) struct InFlight<K, P> {
     requests: BTreeMap<K, Request<P>>,
@@ -20,6 +19,7 @@ pub(crate) struct InFlight<K, P> {
 
 #[derive(Debug)]
 struct Request<P> {
+    /// The peers asked, without those that have failed.
     peers: Vec<P>,
     /// When the last of them was asked.
     since: Instant,
@@ -30,54 +30,54 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
         Self { requests: BTreeMap::new() }
     }
 
-    /// A request goes out.
-    pub(crate) fn asked(&mut self, key: K, peer: P, now: Instant) {
+    /// Records that `peer` is asked for `key`.
+    pub(crate) fn add(&mut self, key: K, peer: P, now: Instant) {
         let request =
             self.requests.entry(key).or_insert_with(|| Request { peers: Vec::new(), since: now });
         request.peers.push(peer);
         request.since = now;
     }
 
-    /// A request has failed. Returns whether it was the last one for this.
-    pub(crate) fn failed(&mut self, key: K, peer: P) -> bool {
+    /// Removes the request to one peer, which has failed. Returns whether no
+    /// other peer is being asked for `key`.
+    pub(crate) fn remove(&mut self, key: K, peer: P) -> bool {
         let Some(request) = self.requests.get_mut(&key) else { return false };
         let Some(at) = request.peers.iter().position(|asked| *asked == peer) else { return false };
         request.peers.swap_remove(at);
-        let last = request.peers.is_empty();
-        if last {
+        let was_last = request.peers.is_empty();
+        if was_last {
             self.requests.remove(&key);
         }
-        last
+        was_last
     }
 
-    /// This has been got; what others still send of it does not matter.
-    pub(crate) fn got(&mut self, key: K) {
+    /// Removes all requests for `key`, which has been received.
+    pub(crate) fn complete(&mut self, key: K) {
         self.requests.remove(&key);
     }
 
-    /// Number of requests that are not slow yet.
+    /// Number of keys whose requests are not slow yet.
     pub(crate) fn fresh(&self, now: Instant) -> usize {
-        self.requests.values().filter(|request| request.since + SLOW > now).count()
+        self.requests.values().filter(|request| request.since + SLOW_REQUEST > now).count()
     }
 
-    /// What takes so long that somebody else is to be asked, and whom; `choose`
-    /// names somebody beside those who have been.
-    pub(crate) fn ask_again(
+    /// A slow request and the peer to ask as well. `choose` names a peer other
+    /// than the ones it is given.
+    pub(crate) fn next_duplicate(
         &self,
         now: Instant,
         choose: impl Fn(&[P]) -> Option<P>,
     ) -> Option<(K, P)> {
-        let slow = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.peers.len() < MAX_ASKED && request.since + SLOW <= now);
+        let slow = self.requests.iter().filter(|(_, request)| {
+            request.peers.len() < MAX_DUPLICATES && request.since + SLOW_REQUEST <= now
+        });
         slow.map(|(key, request)| (*key, choose(&request.peers)))
             .find_map(|(key, peer)| Some((key, peer?)))
     }
 
     /// When the next request becomes slow.
     pub(crate) fn next_slow(&self, now: Instant) -> Option<Instant> {
-        let times = self.requests.values().map(|request| request.since + SLOW);
+        let times = self.requests.values().map(|request| request.since + SLOW_REQUEST);
         times.filter(|at| *at > now).min()
     }
 }
@@ -87,27 +87,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_slow_is_asked_for_elsewhere_but_not_everywhere() {
+    fn a_slow_request_is_sent_to_at_most_two_further_peers() {
         let start = Instant::now();
         let mut inflight = InFlight::new();
-        inflight.asked("chunk", 1, start);
-        assert_eq!(inflight.next_slow(start), Some(start + SLOW));
+        inflight.add("chunk", 1, start);
+        assert_eq!(inflight.next_slow(start), Some(start + SLOW_REQUEST));
         let other = |asked: &[i32]| (1..10).find(|peer| !asked.contains(peer));
-        assert_eq!(inflight.ask_again(start, other), None);
+        assert_eq!(inflight.next_duplicate(start, other), None);
         for (n, peer) in (1..).zip([2, 3]) {
-            let now = start + SLOW * n;
-            assert_eq!(inflight.ask_again(now, |_| None), None, "nobody else is there");
-            assert_eq!(inflight.ask_again(now, other), Some(("chunk", peer)));
-            inflight.asked("chunk", peer, now);
+            let now = start + SLOW_REQUEST * n;
+            assert_eq!(inflight.next_duplicate(now, |_| None), None, "no other peer");
+            assert_eq!(inflight.next_duplicate(now, other), Some(("chunk", peer)));
+            inflight.add("chunk", peer, now);
         }
-        assert_eq!(inflight.ask_again(start + SLOW * 100, other), None);
+        assert_eq!(inflight.next_duplicate(start + SLOW_REQUEST * 100, other), None);
 
-        assert!(!inflight.failed("chunk", 1), "two are left");
-        assert!(!inflight.failed("chunk", 1), "it has failed already");
-        assert!(!inflight.failed("chunk", 2));
-        assert!(inflight.failed("chunk", 3));
-        inflight.asked("chunk", 1, start);
-        inflight.got("chunk");
-        assert!(!inflight.failed("chunk", 1), "nobody misses it");
+        assert!(!inflight.remove("chunk", 1), "two are left");
+        assert!(!inflight.remove("chunk", 1), "removed already");
+        assert!(!inflight.remove("chunk", 2));
+        assert!(inflight.remove("chunk", 3));
+        inflight.add("chunk", 1, start);
+        inflight.complete("chunk");
+        assert!(!inflight.remove("chunk", 1), "the chunk was received");
     }
 }

@@ -1,13 +1,16 @@
-//! The DFS download scheduler: which peer is asked for what, and when.
+//! The DFS download scheduler: what a download requests, from which peer, and
+//! when.
 //!
-//! [`Download`] is a state machine without I/O, threads or clocks. Its owner
-//! feeds it [`Event`]s together with the current time and carries out the
-//! [`Action`]s that come back; nothing else happens. So every order of answers,
-//! failures and delays can be replayed in a test, and cancelling a download is
-//! dropping the machine together with the requests in flight.
+//! [`Download`] is a state machine without I/O, threads or clocks. Its owner, a
+//! download job of `dfs-node`, feeds it [`Event`]s with the current time and
+//! carries out the [`Action`]s that it returns. So a test can replay every order
+//! of answers, failures and delays, and the owner cancels a download by dropping
+//! the machine together with the requests in flight.
 //!
-//! The machine verifies headers and pages itself. Chunks are hashed by its
-//! owner, who holds their bytes.
+//! The machine verifies headers and pages. The owner, which holds the bytes,
+//! hashes the chunks.
+//!
+//! All times are in [`timing`], all limits in [`limits`].
 //!
 //! ```
 //! use std::time::Instant;
@@ -25,12 +28,16 @@
 
 mod discovery;
 mod download;
+mod error;
 mod event;
 mod inflight;
+mod limits;
 mod peer;
 mod status;
+mod timing;
 mod window;
 
 pub use download::{Config, Download};
-pub use event::{Action, Event, Failure, Fault, Peer};
+pub use error::DownloadError;
+pub use event::{Action, Event, Fault, Peer};
 pub use status::{Status, Wait};

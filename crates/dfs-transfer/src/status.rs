@@ -1,12 +1,11 @@
-//! What a download tells about itself.
+//! What a download reports about itself.
 
 use std::time::Instant;
 
-/// Why a download is not moving, and when it tries again.
+/// Why a download is not moving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Wait {
-    /// Nobody who has the content is known or answers.
+    /// No provider is known, or none of the known ones answers.
     NoProvider,
     /// The store has no room.
     StoreFull,
@@ -14,9 +13,8 @@ pub enum Wait {
 
 /// Where a download stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Status {
-    /// Looking for somebody who has the content.
+    /// Looking for providers.
     Discovering,
     /// Getting the header or the first pages of leaves.
     FetchingManifest,
@@ -26,9 +24,9 @@ pub enum Status {
     Waiting {
         /// Why.
         wait: Wait,
-        /// Next try.
+        /// Time of the next try, if one is planned.
         next: Option<Instant>,
     },
-    /// Over; the last action said how.
-    Over,
+    /// The last action said how the download ended.
+    Ended,
 }

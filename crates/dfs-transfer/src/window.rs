@@ -1,20 +1,19 @@
-//! The pages being worked on. At most [`MAX_OPEN`] pages of leaves are in
-//! memory, whatever the size of the file; of all others there is the root.
+//! The pages being worked on. At most [`MAX_OPEN_PAGES`] pages of leaves are in
+//! memory for content of any size; of every other page, only the root is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use dfs_core::{Leaf, Page, Subtree};
 
-/// Pages worked on at a time: the one being finished and the next one.
-const MAX_OPEN: u64 = 2;
+use crate::limits::MAX_OPEN_PAGES;
 
-/// What has become of a page.
+/// State of a page that is being worked on.
 #[derive(Debug)]
 enum Slot {
-    /// Somebody has been asked for it, or the store is being looked at.
-    Coming,
-    /// Verified; the owner looks which chunks are there.
-    Examined(Page),
+    /// Requested from a peer or from the store.
+    Requested,
+    /// Verified. The owner commits it and probes which chunks are present.
+    Probing(Page),
     /// Its missing chunks are known.
     Open(OpenPage),
 }
@@ -22,10 +21,10 @@ enum Slot {
 /// A page some of whose chunks are missing.
 #[derive(Debug, Default)]
 struct OpenPage {
-    /// Chunks to ask for, in the order of the file. A chunk that an earlier
-    /// open page misses too is wanted there only.
+    /// Chunks to request, in the order of the file. A chunk that is missing from
+    /// an earlier open page too is requested for that page only.
     wanted: VecDeque<Leaf>,
-    /// How often each missing chunk stands in the page.
+    /// How often each missing chunk occurs in the page.
     occurrences: HashMap<Leaf, u32>,
 }
 
@@ -35,26 +34,27 @@ pub(crate) struct Window {
     page_count: u64,
     /// First page that is not complete.
     low: u64,
-    /// Complete pages behind `low`; fewer than [`MAX_OPEN`].
+    /// Complete pages after `low`; fewer than [`MAX_OPEN_PAGES`].
     done: BTreeSet<u64>,
-    /// Pages being worked on; all of them lie in `low .. low + MAX_OPEN`.
+    /// Pages being worked on; all of them lie in `low .. low + MAX_OPEN_PAGES`.
     slots: BTreeMap<u64, Slot>,
     /// Roots of all verified pages.
     roots: BTreeMap<u64, Subtree>,
-    /// Chunks stored while the owner was looking which ones are there, and so
-    /// perhaps not seen.
-    unseen: HashSet<Leaf>,
+    /// Chunks stored while the owner was probing a page. The probe may have run
+    /// before they were stored.
+    stored_while_probing: HashSet<Leaf>,
 }
 
-/// Bytes and chunks that an event has added to what the store holds.
+/// A running total of chunks and their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Gain {
+pub(crate) struct Tally {
     pub(crate) bytes: u64,
     pub(crate) chunks: u64,
 }
 
 impl Window {
-    /// A window over `page_count` pages, of which an earlier run knew `roots`.
+    /// A window over `page_count` pages. `roots` are those of the pages that an
+    /// earlier run has stored.
     pub(crate) fn new(page_count: u64, roots: BTreeMap<u64, Subtree>) -> Self {
         Self {
             page_count,
@@ -62,7 +62,7 @@ impl Window {
             done: BTreeSet::new(),
             slots: BTreeMap::new(),
             roots,
-            unseen: HashSet::new(),
+            stored_while_probing: HashSet::new(),
         }
     }
 
@@ -74,53 +74,55 @@ impl Window {
         &self.roots
     }
 
-    /// The next page to get hold of, if there is room for one, and its root,
-    /// if an earlier run knew it.
+    /// The next page to request, if there is room for one, and its root, if an
+    /// earlier run has stored it.
     pub(crate) fn next_page(&self) -> Option<(u64, Option<Subtree>)> {
-        let end = self.page_count.min(self.low + MAX_OPEN);
+        let end = self.page_count.min(self.low + MAX_OPEN_PAGES);
         let index = (self.low..end)
             .find(|index| !self.slots.contains_key(index) && !self.done.contains(index))?;
         Some((index, self.roots.get(&index).copied()))
     }
 
-    /// A page is on its way.
-    pub(crate) fn page_coming(&mut self, index: u64) {
-        self.slots.insert(index, Slot::Coming);
+    /// Records that a page is requested.
+    pub(crate) fn page_requested(&mut self, index: u64) {
+        self.slots.insert(index, Slot::Requested);
     }
 
-    pub(crate) fn is_coming(&self, index: u64) -> bool {
-        matches!(self.slots.get(&index), Some(Slot::Coming))
+    pub(crate) fn is_requested(&self, index: u64) -> bool {
+        matches!(self.slots.get(&index), Some(Slot::Requested))
     }
 
-    /// The page did not come; it is among the next ones again.
-    pub(crate) fn page_lost(&mut self, index: u64) {
-        if self.is_coming(index) {
+    /// Records that the request for a page has failed; [`Self::next_page`] returns
+    /// the page again.
+    pub(crate) fn page_request_failed(&mut self, index: u64) {
+        if self.is_requested(index) {
             self.slots.remove(&index);
         }
     }
 
-    /// The page is verified.
+    /// Records a page that has been verified.
     pub(crate) fn page_verified(&mut self, index: u64, root: Subtree, page: Page) {
         self.roots.insert(index, root);
-        self.slots.insert(index, Slot::Examined(page));
+        self.slots.insert(index, Slot::Probing(page));
     }
 
-    /// The stored page is gone, so its root is of no use.
+    /// Forgets the root of a page that the store has lost.
     pub(crate) fn forget_root(&mut self, index: u64) {
         self.roots.remove(&index);
     }
 
-    /// The owner has looked which chunks of a page are there.
-    pub(crate) fn page_examined(&mut self, index: u64, present: &[bool]) -> Gain {
-        let Some(Slot::Examined(page)) = self.slots.remove(&index) else {
-            return Gain::default();
+    /// Opens a page of which the owner has found out which chunks are present.
+    /// Returns the total of those chunks.
+    pub(crate) fn page_probed(&mut self, index: u64, present: &[bool]) -> Tally {
+        let Some(Slot::Probing(page)) = self.slots.remove(&index) else {
+            return Tally::default();
         };
         let mut open = OpenPage::default();
-        let mut gain = Gain::default();
-        let unknown = std::iter::repeat(&false);
-        for (&leaf, &present) in page.leaves().iter().zip(present.iter().chain(unknown)) {
-            if present || self.unseen.contains(&leaf) {
-                gain.add(leaf, 1);
+        let mut tally = Tally::default();
+        let unanswered = std::iter::repeat(&false);
+        for (&leaf, &present) in page.leaves().iter().zip(present.iter().chain(unanswered)) {
+            if present || self.stored_while_probing.contains(&leaf) {
+                tally.add(leaf, 1);
                 continue;
             }
             let occurrences = open.occurrences.entry(leaf).or_insert(0);
@@ -131,60 +133,61 @@ impl Window {
         }
         self.slots.insert(index, Slot::Open(open));
         self.close(index);
-        if !self.is_examining() {
-            self.unseen.clear();
+        if !self.is_probing() {
+            self.stored_while_probing.clear();
         }
-        gain
+        tally
     }
 
-    /// Takes the next missing chunk of the earliest page.
+    /// Takes the next chunk to request, from the earliest page.
     pub(crate) fn take_chunk(&mut self) -> Option<(u64, Leaf)> {
         self.slots.iter_mut().find_map(|(&index, slot)| match slot {
             Slot::Open(page) => Some((index, page.wanted.pop_front()?)),
-            _ => None,
+            Slot::Requested | Slot::Probing(_) => None,
         })
     }
 
-    /// Puts a chunk back that [`Self::take_chunk`] gave out.
+    /// Puts back a chunk that [`Self::take_chunk`] has returned.
     pub(crate) fn return_chunk(&mut self, index: u64, leaf: Leaf) {
         if let Some(Slot::Open(page)) = self.slots.get_mut(&index) {
             page.wanted.push_front(leaf);
         }
     }
 
-    /// A chunk is in the store, for every page that it stands in.
-    pub(crate) fn chunk_stored(&mut self, leaf: Leaf) -> Gain {
-        let mut gain = Gain::default();
+    /// Records that a chunk is in the store, for every page in which it occurs.
+    /// Returns the total of those occurrences.
+    pub(crate) fn chunk_stored(&mut self, leaf: Leaf) -> Tally {
+        let mut tally = Tally::default();
         let mut touched = Vec::new();
         for (&index, slot) in &mut self.slots {
             if let Slot::Open(page) = slot
                 && let Some(occurrences) = page.occurrences.remove(&leaf)
             {
-                gain.add(leaf, occurrences);
+                tally.add(leaf, occurrences);
                 touched.push(index);
             }
         }
         for index in touched {
             self.close(index);
         }
-        if self.is_examining() {
-            self.unseen.insert(leaf);
+        if self.is_probing() {
+            self.stored_while_probing.insert(leaf);
         }
-        gain
+        tally
     }
 
-    /// Whether an open page misses this chunk.
+    /// Whether an open page lacks this chunk.
     pub(crate) fn is_missing(&self, leaf: &Leaf) -> bool {
         self.slots
             .values()
             .any(|slot| matches!(slot, Slot::Open(page) if page.occurrences.contains_key(leaf)))
     }
 
-    fn is_examining(&self) -> bool {
-        self.slots.values().any(|slot| matches!(slot, Slot::Examined(_)))
+    fn is_probing(&self) -> bool {
+        self.slots.values().any(|slot| matches!(slot, Slot::Probing(_)))
     }
 
-    /// Whether chunks are waiting to be asked for.
+    /// Whether there are chunks to request.
     pub(crate) fn has_wanted(&self) -> bool {
         self.slots.values().any(|slot| matches!(slot, Slot::Open(page) if !page.wanted.is_empty()))
     }
@@ -194,7 +197,7 @@ impl Window {
         self.low == self.page_count
     }
 
-    /// Drops a page none of whose chunks are missing.
+    /// Drops an open page if it lacks no chunk.
     fn close(&mut self, index: u64) {
         let slot = self.slots.get(&index);
         if matches!(slot, Some(Slot::Open(page)) if page.occurrences.is_empty()) {
@@ -207,14 +210,14 @@ impl Window {
     }
 }
 
-impl Gain {
+impl Tally {
     fn add(&mut self, leaf: Leaf, occurrences: u32) {
         self.bytes += u64::from(leaf.len) * u64::from(occurrences);
         self.chunks += u64::from(occurrences);
     }
 }
 
-impl std::ops::AddAssign for Gain {
+impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.chunks += other.chunks;

@@ -1,5 +1,6 @@
-//! The whole machine against simulated peers, by seed: honest, slow, flaky,
-//! silent, busy and lying ones in any mixture. A failure prints its seed.
+//! The whole machine against simulated peers: honest, slow, flaky, silent, busy
+//! and lying ones in any mixture. A run depends on its seed, which a failure
+//! prints.
 
 #![allow(clippy::cast_possible_truncation, reason = "page indices of simulated files are small")]
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use dfs_core::{
     ChunkHash, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PageProof, Profile, TreeHash,
 };
-use dfs_transfer::{Action, Config, Download, Event, Failure, Fault, Status, Wait};
+use dfs_transfer::{Action, Config, Download, DownloadError, Event, Fault, Status, Wait};
 use proptest::prelude::*;
 
 /// How a simulated peer behaves.
@@ -22,7 +23,7 @@ enum Nature {
     Flaky,
     Busy,
     Silent,
-    /// Sends a byte now and then: no request ever fails, and none ends.
+    /// Sends one byte now and then: its requests neither fail nor end.
     Trickling,
     Absent,
     LiesAboutHeaders,
@@ -30,7 +31,7 @@ enum Nature {
     LiesAboutChunks,
 }
 
-/// A file of which only the tree exists.
+/// A file that exists only as a tree of hashes.
 struct Content {
     manifest: Manifest,
     pages: Vec<Page>,
@@ -49,7 +50,7 @@ fn content(chunks: u32, distinct: u32) -> Content {
     Content { manifest, pages }
 }
 
-/// A small generator, so that a run depends on its seed alone.
+/// A xorshift generator, so that a run depends on its seed alone.
 struct Dice(u64);
 
 impl Dice {
@@ -61,7 +62,7 @@ impl Dice {
     }
 }
 
-/// How a run ended, and what it took.
+/// How a run ended, and what it cost.
 #[derive(Debug)]
 struct Outcome {
     end: Action<u32>,
@@ -75,12 +76,12 @@ struct World<'a> {
     natures: &'a [Nature],
     dice: Dice,
     now: Instant,
-    /// Answers under way: when, a number for the order, what.
+    /// Events to come: time, and serial number for the order.
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     events: HashMap<u64, Event<u32>>,
     serial: u64,
     stored: HashSet<ChunkHash>,
-    /// When each chunk was last asked for, and of whom.
+    /// For each chunk: when it was last requested, and from which peers.
     inflight: HashMap<ChunkHash, (Instant, Vec<u32>)>,
     inflight_bytes: u64,
     full_for: u32,
@@ -89,10 +90,10 @@ struct World<'a> {
 
 const MAX_INFLIGHT: u64 = 8 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time that a trickling peer takes for anything.
+/// Time that a trickling peer takes for an answer.
 const TRICKLE: Duration = Duration::from_secs(3600);
-/// Time before which nothing is asked for twice.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// No chunk is requested twice within this time.
+const SLOW_REQUEST: Duration = Duration::from_secs(5);
 
 impl World<'_> {
     fn later(&mut self, delay: Duration, event: Event<u32>) {
@@ -101,7 +102,7 @@ impl World<'_> {
         self.events.insert(self.serial, event);
     }
 
-    /// When and how a peer answers a request that an honest one would fulfil.
+    /// When a peer answers a request, and with which fault, if any.
     fn answer(&mut self, peer: u32) -> (Duration, Result<(), Fault>) {
         let ms = Duration::from_millis;
         match self.natures[peer as usize] {
@@ -139,12 +140,12 @@ impl World<'_> {
             }
             Action::LoadPage { index, .. } => {
                 let page = self.content.pages.get(index as usize).cloned();
-                self.later(Duration::ZERO, Event::Loaded { index, page });
+                self.later(Duration::ZERO, Event::PageLoaded { index, page });
             }
-            Action::Examine { index, page, .. } => {
+            Action::CommitPage { index, page, .. } => {
                 let present =
                     page.leaves().iter().map(|leaf| self.stored.contains(&leaf.hash)).collect();
-                self.later(Duration::from_millis(1), Event::Examined { index, present });
+                self.later(Duration::from_millis(1), Event::PageCommitted { index, present });
             }
             Action::FetchChunk { peer, page, leaf } => self.fetch_chunk(peer, page, leaf),
             Action::Ban { peer } => assert!(self.outcome.banned.insert(peer), "banned twice"),
@@ -154,10 +155,10 @@ impl World<'_> {
 
     fn fetch_chunk(&mut self, peer: u32, page: u64, leaf: Leaf) {
         self.check_not_banned(peer);
-        assert!(!self.stored.contains(&leaf.hash), "asked for a chunk that is stored");
+        assert!(!self.stored.contains(&leaf.hash), "requested a chunk that is stored");
         let (last, asked) =
-            self.inflight.entry(leaf.hash).or_insert_with(|| (self.now - PATIENCE, Vec::new()));
-        assert!(*last + PATIENCE <= self.now, "asked again without need");
+            self.inflight.entry(leaf.hash).or_insert_with(|| (self.now - SLOW_REQUEST, Vec::new()));
+        assert!(*last + SLOW_REQUEST <= self.now, "requested again too soon");
         assert!(!asked.contains(&peer), "asked the same peer again");
         *last = self.now;
         asked.push(peer);
@@ -165,7 +166,7 @@ impl World<'_> {
         assert!(self.inflight_bytes <= MAX_INFLIGHT, "too much in flight");
         let (delay, mut result) = self.answer(peer);
         if self.natures[peer as usize] == Nature::LiesAboutChunks {
-            result = result.and(Err(Fault::Lied));
+            result = result.and(Err(Fault::Breach));
         }
         if result.is_ok() && self.full_for > 0 {
             self.full_for -= 1;
@@ -191,7 +192,7 @@ impl World<'_> {
         assert!(!self.outcome.banned.contains(&peer), "asked a banned peer");
     }
 
-    /// What the owner of the machine does before it passes an event on.
+    /// What the owner of the machine does before it passes on an event.
     fn settle(&mut self, event: &Event<u32>) {
         let Event::Chunk { peer, leaf, result, .. } = event else { return };
         self.inflight_bytes -= u64::from(leaf.len);
@@ -245,7 +246,7 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
         for action in download.handle(event, world.now) {
             world.perform(action);
         }
-        if download.status(world.now) == Status::Over {
+        if download.status(world.now) == Status::Ended {
             world.outcome.elapsed = world.now - start;
             return world.outcome;
         }
@@ -258,7 +259,7 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
                 world.events.remove(&serial).expect("queued together")
             }
             _ => {
-                let wake = wake.expect("a download that waits for nothing is stuck");
+                let wake = wake.expect("a download without a next wake-up is stuck");
                 world.now = world.now.max(wake);
                 Event::Wake
             }
@@ -268,7 +269,7 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
 }
 
 #[test]
-fn one_honest_peer_is_enough() {
+fn one_honest_peer_suffices() {
     let content = content(100, 100);
     let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 0);
     assert_eq!(outcome.end, Action::Complete { manifest: content.manifest });
@@ -284,19 +285,19 @@ fn equal_chunks_are_fetched_once() {
 }
 
 #[test]
-fn an_empty_file_needs_its_header_only() {
+fn an_empty_file_needs_only_its_header() {
     let content = content(0, 1);
     let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 0);
     assert_eq!(outcome.end, Action::Complete { manifest: content.manifest });
 }
 
 #[test]
-fn without_a_useful_peer_it_fails_in_time_and_says_so() {
+fn a_download_without_a_useful_peer_fails_at_its_timeout() {
     let content = content(10, 10);
     for natures in [&[][..], &[Nature::Silent], &[Nature::Absent, Nature::LiesAboutHeaders]] {
         let outcome = run(&content, natures, 1, 0);
         assert!(
-            matches!(outcome.end, Action::Fail(Failure::NoProvider { .. })),
+            matches!(outcome.end, Action::Fail(DownloadError::NoProvider { .. })),
             "{:?}",
             outcome.end
         );
@@ -306,7 +307,7 @@ fn without_a_useful_peer_it_fails_in_time_and_says_so() {
 }
 
 #[test]
-fn peers_that_trickle_do_not_hold_up_the_others() {
+fn trickling_peers_do_not_delay_a_download_from_others() {
     let content = content(9000, 9000);
     let trickling = [Nature::Trickling; 5];
     let natures = [&trickling[..], &[Nature::Honest { delay_ms: 5 }]].concat();
@@ -314,15 +315,19 @@ fn peers_that_trickle_do_not_hold_up_the_others() {
         let outcome = run(&content, &natures, seed, 0);
         assert!(matches!(outcome.end, Action::Complete { .. }), "{:?}", outcome.end);
         assert!(outcome.elapsed < Duration::from_secs(90), "{:?}", outcome.elapsed);
-        assert!(outcome.banned.is_empty(), "slow is not wrong");
+        assert!(outcome.banned.is_empty(), "a slow peer was banned");
     }
-    // Alone they are given up like those that say nothing.
+    // Trickling peers alone are no better than silent ones.
     let outcome = run(&content, &trickling, 1, 0);
-    assert!(matches!(outcome.end, Action::Fail(Failure::NoProvider { .. })), "{:?}", outcome.end);
+    assert!(
+        matches!(outcome.end, Action::Fail(DownloadError::NoProvider { .. })),
+        "{:?}",
+        outcome.end
+    );
 }
 
 #[test]
-fn a_full_store_waits_without_end_with_its_reason_and_goes_on() {
+fn a_full_store_pauses_a_download_beyond_its_timeout() {
     let content = content(50, 50);
     let outcome = run(&content, &[Nature::Honest { delay_ms: 5 }], 1, 3);
     assert!(matches!(outcome.end, Action::Complete { .. }));
@@ -341,7 +346,7 @@ fn a_full_store_waits_without_end_with_its_reason_and_goes_on() {
 }
 
 #[test]
-fn a_resumed_download_whose_chunks_are_all_there_needs_nobody() {
+fn a_resumed_download_with_all_chunks_present_asks_no_peer() {
     let content = content(9000, 9000);
     let roots = (0..).zip(content.manifest.page_roots().iter().copied()).collect();
     let start = Instant::now();
@@ -351,10 +356,10 @@ fn a_resumed_download_whose_chunks_are_all_there_needs_nobody() {
     while let Some(action) = pending.pop() {
         let event = match action {
             Action::LoadPage { index, .. } => {
-                Event::Loaded { index, page: Some(content.pages[index as usize].clone()) }
+                Event::PageLoaded { index, page: Some(content.pages[index as usize].clone()) }
             }
-            Action::Examine { index, page, .. } => {
-                Event::Examined { index, present: vec![true; page.leaves().len()] }
+            Action::CommitPage { index, page, .. } => {
+                Event::PageCommitted { index, present: vec![true; page.leaves().len()] }
             }
             Action::Complete { manifest } => {
                 assert_eq!(manifest, content.manifest);
@@ -362,11 +367,11 @@ fn a_resumed_download_whose_chunks_are_all_there_needs_nobody() {
                 return;
             }
             Action::Discover => continue,
-            other => panic!("{other:?} although everything is there"),
+            other => panic!("{other:?} although every chunk is present"),
         };
         pending.extend(download.handle(event, start));
     }
-    panic!("nothing left to do and not complete");
+    panic!("no action left, and not complete");
 }
 
 fn nature() -> impl Strategy<Value = Nature> {
@@ -387,9 +392,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// With one honest peer among any others, the download completes, every
-    /// chunk is stored exactly once, and only liars are banned.
+    /// chunk is stored exactly once, and only lying peers are banned.
     #[test]
-    fn an_honest_peer_among_any_others_is_enough(
+    fn one_honest_peer_among_any_others_suffices(
         mut natures in prop::collection::vec(nature(), 0..6),
         chunks in 1_u32..9000,
         distinct in 1_u32..60,
