@@ -1,8 +1,9 @@
-//! What a new version of a file needs beyond an old one, for every profile.
+//! How many bytes a node that holds an old version of a file must fetch to get
+//! the new one, for every profile.
 //!
-//! `cargo xtask bench dedup OLD NEW` runs this. Both files are only read; no
-//! store and no daemon is involved. Bytes are those of chunks that OLD does not
-//! have, each counted once, and of pages of leaves that OLD does not have.
+//! `cargo xtask bench dedup OLD NEW` runs this. It reads both files and uses
+//! neither store nor daemon. It counts the chunks and the pages of leaves that OLD
+//! does not have, each once.
 
 #![allow(clippy::print_stdout, reason = "a program for a person at a terminal")]
 
@@ -17,7 +18,7 @@ use dfs_core::merkle::page::LEAF_LEN;
 use dfs_core::profile::PROFILES;
 use dfs_core::{ChunkHash, Chunker, Kind, Leaf, ManifestBuilder, Page, Profile, Subtree, TreeHash};
 
-/// What is known of one version under one profile.
+/// One version of the file, cut by one profile.
 struct Version {
     size: u64,
     leaves: Vec<Leaf>,

@@ -3,7 +3,7 @@
 //! The cut points are part of the content format: the masks below and the gear
 //! table of the pinned `fastcdc` crate are written out in
 //! `docs/content-format.md`, and golden vectors hold both. Memory is bounded by
-//! the profile, whatever the length of the stream.
+//! the profile and does not grow with the stream.
 
 use std::io::{self, Read};
 
@@ -43,8 +43,8 @@ pub fn first_cut(profile: Profile, window: &[u8]) -> usize {
     }
 }
 
-/// Where the first chunk of a section of a directory list would end if it could
-/// end within a record.
+/// Where the first chunk of a section of a directory list would end if chunks
+/// could end within a record.
 pub(crate) fn propose_list_cut(window: &[u8]) -> usize {
     search(&LIST, Kind::Directory.bounds(), window)
 }
@@ -87,7 +87,7 @@ impl<R: Read> Chunker<R> {
     /// The next chunk, or `None` at the end of the stream.
     ///
     /// # Errors
-    /// Whatever the reader answers, except interruptions, which are retried.
+    /// Errors of the reader. Interrupted reads are retried.
     pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
         self.fill()?;
         let window = &self.buffer[self.start..self.end];
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_stream_has_no_chunk() {
+    fn an_empty_stream_yields_no_chunk() {
         for profile in PROFILES {
             assert!(cut(&[][..], profile).is_empty(), "{profile}");
         }
@@ -193,7 +193,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn lengths_obey_the_profile_and_reads_do_not_matter(
+        fn chunk_lengths_obey_the_profile_for_any_read_sizes(
             seed: u64,
             len in 0_usize..12 << 20,
             step in 1_usize..3 << 20,

@@ -1,6 +1,6 @@
-//! The three kinds of 32-byte digests and their text form: 64 lower-case hex
-//! digits, nothing else. They are separate types so that the address of a
-//! chunk is never taken for the identifier of a file.
+//! The three kinds of 32-byte digests and their text form: exactly 64 lower-case
+//! hex digits. They are separate types so that the address of a chunk cannot be
+//! used as the identifier of a file.
 
 use std::fmt;
 use std::str::FromStr;

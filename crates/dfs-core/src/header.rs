@@ -7,7 +7,7 @@
 use crate::check::named_checks;
 use crate::digest::{Cid, DomainKey, TreeHash};
 use crate::limits::{MAX_CHUNKS, MAX_CONTENT_SIZE, MAX_PAGE_LEAVES, MIN_PAGE_LEAVES};
-use crate::merkle::Subtree;
+use crate::merkle::vertex::Subtree;
 use crate::profile::Kind;
 
 /// Encoded length of a header, in bytes.
@@ -49,16 +49,14 @@ pub enum HeaderError {
         /// Profile found.
         code: u8,
     },
-    /// The size is beyond [`MAX_CONTENT_SIZE`].
-    #[error("a size of {size} bytes is beyond the limit of the format, 1 PiB")]
+    /// The size exceeds [`MAX_CONTENT_SIZE`].
+    #[error("a size of {size} bytes exceeds the limit of the format, 1 PiB")]
     Size {
         /// Bytes declared.
         size: u64,
     },
-    /// The number of chunks is beyond [`MAX_CHUNKS`].
-    #[error(
-        "{count} chunks are beyond the limit of the format, 2^30; cut the content with fastcdc-1m"
-    )]
+    /// The number of chunks exceeds [`MAX_CHUNKS`].
+    #[error("{count} chunks exceed the limit of the format, 2^30; cut the content with fastcdc-1m")]
     ChunkLimit {
         /// Chunks declared.
         count: u32,
@@ -73,7 +71,7 @@ pub enum HeaderError {
         /// Name of the profile declared.
         profile: &'static str,
     },
-    /// So many chunks do not have this many pages.
+    /// No content of this many chunks has this many pages.
     #[error("{count} pages are impossible for {chunks} chunks")]
     PageCount {
         /// Pages declared.
@@ -107,7 +105,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header for content whose tree has the given root over so many pages.
+    /// A header for content whose tree has `root` over `page_count` pages.
     ///
     /// # Errors
     /// [`HeaderError`] if no content can have this header.
@@ -204,7 +202,7 @@ impl Header {
     }
 }
 
-/// Fewest and most pages that so many leaves can have.
+/// Fewest and most pages over this many leaves.
 fn page_bounds(leaves: u32) -> (u32, u32) {
     let [fewest, most] = [MAX_PAGE_LEAVES, MIN_PAGE_LEAVES]
         .map(|page| leaves.div_ceil(u32::try_from(page).expect("a page has at most 4096 leaves")));

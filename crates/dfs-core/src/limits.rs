@@ -1,5 +1,5 @@
 //! Bounds of the content format. They are part of version 1: a reader refuses
-//! what lies beyond them before it allocates or fetches anything.
+//! what exceeds them before it allocates or fetches anything.
 
 /// Fewest leaves of a page that is not the last one of its content.
 pub const MIN_PAGE_LEAVES: usize = 1024;

@@ -1,5 +1,5 @@
-//! Manifests: the header of a content and the roots of its pages, which is all
-//! that a node keeps of a content besides its pages and chunks.
+//! Manifests: the header of a content and the roots of its pages. A node keeps
+//! the manifest, the pages and the chunks of a content.
 
 use std::io::{self, Read};
 
@@ -239,8 +239,8 @@ pub struct Chunk<'a> {
 /// `sink`, and returns the manifest.
 ///
 /// # Errors
-/// Whatever the reader or the sink answers, and
-/// [`io::ErrorKind::FileTooLarge`] beyond the limits of the format.
+/// Errors of the reader or the sink, and [`io::ErrorKind::FileTooLarge`] if the
+/// content exceeds the limits of the format.
 pub fn describe(
     reader: impl Read,
     profile: Profile,

@@ -51,7 +51,7 @@ pub struct UnknownProfile {
 }
 
 impl Profile {
-    /// Name on the command line.
+    /// Name that users and vectors call the profile by.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ impl Kind {
         let (fewest, most) = (size.div_ceil(max as u64), size.div_ceil(min as u64));
         match self {
             Self::File(_) => fewest <= count && count <= most,
-            // Entries and index are cut apart, and one is not without the other.
+            // Entries and index are cut separately, and neither stands alone.
             Self::Directory if size == 0 => count == 0,
             Self::Directory => fewest <= count && count <= most + 1 && count != 2,
         }
@@ -138,8 +138,10 @@ impl Kind {
     pub const fn allows_len(self, len: u32, is_last: bool) -> bool {
         let Bounds { min, max, .. } = self.bounds();
         let min = match self {
-            Self::File(_) if !is_last => min,
-            _ => 1,
+            Self::File(_) if is_last => 1,
+            Self::File(_) => min,
+            // Chunks of a list end between entries, which may be short.
+            Self::Directory => 1,
         };
         min <= len && len <= max
     }

@@ -1,5 +1,5 @@
-//! No input of a peer makes decoding take more memory than its own size times a
-//! small constant.
+//! Decoding input from a peer allocates at most a small multiple of the size of
+//! that input.
 //!
 //! One test in a binary of its own, because the allocator counts for the whole
 //! process.
@@ -15,10 +15,10 @@ use dfs_core::{Cid, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PagePro
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Bytes allocated per byte of input, everything that was freed again counted
-/// too. The worst is a list of entries with names of one byte.
+/// Bytes allocated per byte of input, freed ones included. The worst case is a
+/// list of entries with names of one byte.
 const FACTOR: usize = 64;
-/// Bytes allocated whatever the input.
+/// Bytes allocated for any input.
 const SLACK: usize = 16 << 10;
 
 fn assert_bounded(what: &str, input: &[u8], decode: impl Fn(&[u8])) {
@@ -76,7 +76,7 @@ fn two_pages() -> (Manifest, Vec<Page>) {
 }
 
 #[test]
-fn decoding_takes_no_more_than_a_multiple_of_its_input() {
+fn decoding_allocates_at_most_a_multiple_of_its_input() {
     let entry = |name: u8| [&[2, 0, 1, name][..], &[1, 0, b't']].concat();
     let short_entries: Vec<u8> =
         (1..=255).filter(|&b| b != b'/' && b != b'.').flat_map(entry).collect();
@@ -111,7 +111,7 @@ fn decoding_takes_no_more_than_a_multiple_of_its_input() {
         });
     }
 
-    // One entry, and index records without end.
+    // One entry, and far more index records than it needs.
     let entry = [2, 0, 1, b'a', 1, 0, b't'];
     let surplus = [3, 1, b'a'].repeat(20_000);
     let whole = [&entry[..], &surplus.repeat(50)].concat();

@@ -53,13 +53,13 @@ impl ListBuilder {
     ///
     /// # Errors
     /// [`ListError`] if the name is not greater than the last one, if the entry
-    /// is a file beyond the limits of the format, or if the totals exceed
+    /// is a file that exceeds the limits of the format, or if the totals exceed
     /// theirs. The builder is then as it was before.
     ///
     /// # Panics
     /// After [`Self::finish`].
     pub fn push(&mut self, entry: &Entry) -> Result<(), ListError> {
-        assert!(!self.finished, "an entry behind the end of the list");
+        assert!(!self.finished, "an entry after the end of the list");
         entry.check_size()?;
         if self.last.as_ref().is_some_and(|last| *last >= entry.name) {
             return Err(ListError::Order);
@@ -72,7 +72,7 @@ impl ListBuilder {
         Ok(())
     }
 
-    /// Says that there are no more entries.
+    /// Ends the list; no entry follows.
     pub fn finish(&mut self) {
         self.finished = true;
     }
@@ -134,7 +134,7 @@ impl Section {
         self.ends.drain(..records);
         let chunk = rest[..len].to_vec();
         self.start += len;
-        // Not after every chunk: the rest of an index may be long.
+        // Moving the rest after every chunk would be quadratic for a long index.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.dropped += self.start;
@@ -148,7 +148,7 @@ impl Section {
 /// hands each chunk to `sink`, and returns the manifest.
 ///
 /// # Errors
-/// Whatever the sink answers, and [`io::ErrorKind::InvalidInput`] with the
+/// Errors of the sink, and [`io::ErrorKind::InvalidInput`] with the
 /// [`ListError`] or the limit of the format that the entries violate.
 pub fn describe_list<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,

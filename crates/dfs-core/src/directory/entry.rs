@@ -99,7 +99,9 @@ impl Entry {
             EntryKind::File { size, .. } if size > MAX_CONTENT_SIZE => {
                 Err(ListError::EntrySize { size })
             }
-            _ => Ok(()),
+            EntryKind::File { .. } | EntryKind::Directory { .. } | EntryKind::Symlink { .. } => {
+                Ok(())
+            }
         }
     }
 }

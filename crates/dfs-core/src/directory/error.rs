@@ -23,8 +23,8 @@ pub enum ListError {
         /// Flags found.
         flags: u8,
     },
-    /// The size of a file is beyond the limit of the format.
-    #[error("an entry of {size} bytes is beyond the limit of the format, 1 PiB")]
+    /// The size of a file exceeds the limit of the format.
+    #[error("an entry of {size} bytes exceeds the limit of the format, 1 PiB")]
     EntrySize {
         /// Bytes declared.
         size: u64,
@@ -35,7 +35,7 @@ pub enum ListError {
         /// Nanoseconds found.
         nanoseconds: u32,
     },
-    /// A name has no bytes, or more than 255.
+    /// A name is empty, or longer than 255 bytes.
     #[error("a name has 1 to 255 bytes, found {found}")]
     NameLength {
         /// Bytes found.
@@ -50,7 +50,7 @@ pub enum ListError {
     /// A name is `.` or `..`.
     #[error("an entry is named . or ..")]
     NameDots,
-    /// The target of a symbolic link has no bytes, or more than 4,096.
+    /// The target of a symbolic link is empty, or longer than 4,096 bytes.
     #[error("the target of a symbolic link has 1 to 4096 bytes, found {found}")]
     TargetLength {
         /// Bytes found.

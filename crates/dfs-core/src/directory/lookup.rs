@@ -1,8 +1,8 @@
 //! Finding one name in a list with a few chunks.
 //!
-//! The index says which chunk to read and is never believed alone: a name is
-//! present if a verified chunk of entries holds it, and absent if two
-//! neighbouring ones leave no place for it.
+//! The index names the chunk to read, and a lookup never trusts the index alone:
+//! a name is present if a verified chunk of entries holds it, and absent if two
+//! neighbouring chunks leave no place for it.
 
 use super::entry::Entry;
 use super::error::ListError;
@@ -67,7 +67,7 @@ enum State {
     Index(IndexScan),
     /// The chunk of entries that the index points to.
     Entries(Place),
-    /// The chunk behind it, to show that nothing stands between the two.
+    /// The chunk after it, to show that no entry stands between the two.
     Successor(Place),
     Over,
 }
@@ -94,7 +94,7 @@ struct Place {
 }
 
 impl Lookup {
-    /// A search in a list of so many chunks.
+    /// A search in a list of `chunks` chunks.
     #[must_use]
     pub const fn new(chunks: u32, name: Name) -> Self {
         let (state, step) = match chunks {
@@ -265,15 +265,15 @@ impl Place {
     }
 }
 
-/// Most chunks that the index and the footer of so many chunks of entries can
-/// have, so that a list does not make a lookup read all of it.
+/// Most chunks that index and footer can fill for this many chunks of entries.
+/// The bound keeps a hostile list from making a lookup read all of it.
 fn most_index_chunks(entry_chunks: u32) -> u32 {
     let len = u64::from(entry_chunks) * record::MAX_INDEX_LEN + record::FOOTER_LEN;
     let most = len.div_ceil(Kind::Directory.bounds().min.into());
     u32::try_from(most).unwrap_or(u32::MAX)
 }
 
-/// The entries of a chunk in ascending order; `None` if it holds anything else.
+/// The entries of a chunk in ascending order; `None` if it holds other records.
 fn entries_of(bytes: &[u8]) -> Result<Option<Vec<Entry>>, ListError> {
     let mut entries: Vec<Entry> = Vec::new();
     for record in record::records(bytes) {
@@ -290,7 +290,7 @@ fn entries_of(bytes: &[u8]) -> Result<Option<Vec<Entry>>, ListError> {
 fn names_of(bytes: &[u8], chunk: u32) -> Result<Vec<Name>, ListError> {
     let name = |record| match record? {
         Record::Index(name) => Ok(name),
-        _ => Err(ListError::Index { chunk }),
+        Record::Entry(_) | Record::Footer(_) => Err(ListError::Index { chunk }),
     };
     record::records(bytes).map(name).collect()
 }

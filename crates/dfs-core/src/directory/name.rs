@@ -43,7 +43,7 @@ impl fmt::Debug for Name {
 }
 
 /// Target of a symbolic link: 1 to 4,096 bytes without zero bytes. It is text
-/// only; nothing says that it exists or where it leads.
+/// only: the target may not exist, or may lie anywhere.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target(Box<[u8]>);
 

@@ -31,8 +31,8 @@ impl ListReader {
         Self::default()
     }
 
-    /// Reads the next chunk; returns its entries, none if it is a part of the
-    /// index.
+    /// Reads the next chunk and returns its entries. A chunk of the index has
+    /// none.
     ///
     /// # Errors
     /// [`ListError`] if this is no list. The reader is then of no further use.
@@ -60,7 +60,7 @@ impl ListReader {
     /// Ends the list; returns what it adds up to.
     ///
     /// # Errors
-    /// [`ListError::Canonical`] if something is missing or too much.
+    /// [`ListError::Canonical`] if a chunk is missing or surplus.
     pub fn finish(mut self) -> Result<Totals, ListError> {
         self.builder.finish();
         self.compare()?;
@@ -80,7 +80,7 @@ impl ListReader {
             self.read.pop_front();
             self.chunk += 1;
         }
-        // A finished builder has made all that there is, so nothing piles up.
+        // A finished builder has made every chunk, so a surplus chunk cannot match.
         if self.builder.is_finished() && !self.read.is_empty() {
             return Err(self.not_canonical());
         }

@@ -56,7 +56,7 @@ pub(super) fn take(rest: &mut &[u8]) -> Result<Record, ListError> {
     }
 }
 
-/// The records of a chunk, one after the other, up to the first that is none.
+/// The records of a chunk in order, up to the first that does not decode.
 pub(super) fn records(mut rest: &[u8]) -> impl Iterator<Item = Result<Record, ListError>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {

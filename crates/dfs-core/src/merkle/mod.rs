@@ -8,17 +8,19 @@
 //! a sibling moves up unchanged. Keys separate what is hashed on each level.
 //!
 //! [`vertex`] has the two kinds of vertices, [`path`] the shape, [`stream`] the
-//! root in memory logarithmic in the number of vertices, [`page_tree`] wraps
+//! root in memory logarithmic in the number of vertices. [`page_tree`] wraps
 //! `rs_merkle` for the tree of one page, [`page`] cuts leaves into pages and
-//! verifies them.
+//! verifies them, and [`error`] names the checks of both.
 
+mod error;
 pub mod page;
 mod page_tree;
 mod path;
 mod stream;
 pub mod vertex;
 
-pub use page::{Page, PageCutter, PageError, PageProof, VerifiedPage};
+pub use error::PageError;
+pub use page::{Page, PageCutter, PageProof, VerifiedPage};
 pub use page_tree::{LeafProof, PageTree};
 pub use stream::{RootBuilder, root_of};
 pub use vertex::{Leaf, SUBTREE_LEN, Subtree, SumVertex, VERTEX_LEN, Vertex};

@@ -9,7 +9,7 @@
 
 use rs_merkle::{Hasher, MerkleTree};
 
-use super::page::{PageError, decode_siblings};
+use super::error::PageError;
 use super::path;
 use super::vertex::{Leaf, Subtree, SumVertex, VERTEX_LEN, Vertex};
 use crate::limits::{MAX_LEAF_PROOF, MAX_PAGE_LEAVES};
@@ -95,8 +95,7 @@ impl LeafProof {
         if index >= width {
             return Err(PageError::Index { index, width });
         }
-        let top = path::climb(leaf.into(), index, width, &self.siblings)
-            .map_err(|error| PageError::climbing(error, self.siblings.len()))?;
+        let top = path::climb(leaf.into(), index, width, &self.siblings)?;
         if Subtree::of_page(found, top) == page_root { Ok(()) } else { Err(PageError::Root) }
     }
 
@@ -112,7 +111,8 @@ impl LeafProof {
     /// [`PageError::ProofEncoding`] unless the bytes are at most
     /// [`MAX_LEAF_PROOF`] whole siblings.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        decode_siblings(bytes, MAX_LEAF_PROOF, Vertex::decode).map(|siblings| Self { siblings })
+        path::decode_siblings(bytes, MAX_LEAF_PROOF, Vertex::decode)
+            .map(|siblings| Self { siblings })
     }
 }
 

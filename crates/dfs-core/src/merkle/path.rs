@@ -3,6 +3,7 @@
 //! Index and number of vertices alone decide how many siblings there are and on
 //! which side each stands, so a proof has no room for anything else.
 
+use super::error::PageError;
 use super::vertex::SumVertex;
 
 /// Side of a sibling, seen from the way to the root.
@@ -33,25 +34,19 @@ pub(super) fn sides(index: u64, width: u64) -> impl Iterator<Item = Side> {
     })
 }
 
-/// Why a vertex does not lead to any root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClimbError {
-    /// Too few or too many siblings.
-    SiblingCount { expected: usize },
-    /// A sum exceeds its type.
-    Overflow,
-}
-
 /// The root that `vertex`, at `index` of `width`, leads to.
+///
+/// # Errors
+/// [`PageError::SiblingCount`] or [`PageError::Overflow`].
 pub(super) fn climb<V: SumVertex>(
     vertex: V,
     index: u64,
     width: u64,
     siblings: &[V],
-) -> Result<V, ClimbError> {
+) -> Result<V, PageError> {
     let expected = sides(index, width).count();
     if siblings.len() != expected {
-        return Err(ClimbError::SiblingCount { expected });
+        return Err(PageError::SiblingCount { found: siblings.len(), expected });
     }
     sides(index, width)
         .zip(siblings)
@@ -59,7 +54,7 @@ pub(super) fn climb<V: SumVertex>(
             Side::Left => V::parent(sibling, vertex),
             Side::Right => V::parent(vertex, sibling),
         })
-        .ok_or(ClimbError::Overflow)
+        .ok_or(PageError::Overflow)
 }
 
 /// The siblings between the vertex at `index` and the root over `level`, bottom
@@ -82,4 +77,17 @@ pub(super) fn prove<V: SumVertex>(level: &[V], index: usize) -> Option<Vec<V>> {
         index /= 2;
     }
     Some(siblings)
+}
+
+/// Decodes the siblings of a proof, at most `most` of them.
+pub(super) fn decode_siblings<V, const LEN: usize>(
+    bytes: &[u8],
+    most: usize,
+    decode: impl Fn(&[u8; LEN]) -> V,
+) -> Result<Vec<V>, PageError> {
+    let (siblings, rest) = bytes.as_chunks::<LEN>();
+    if !rest.is_empty() || siblings.len() > most {
+        return Err(PageError::ProofEncoding { found: bytes.len() });
+    }
+    Ok(siblings.iter().map(decode).collect())
 }

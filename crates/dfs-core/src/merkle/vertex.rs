@@ -101,7 +101,7 @@ pub struct Subtree {
 pub const SUBTREE_LEN: usize = 44;
 
 impl Subtree {
-    /// The root of a page with so many leaves, whose own tree has the given
+    /// The root of a page with this many leaves, whose own tree has the given
     /// root.
     #[must_use]
     pub(crate) fn of_page(leaves: u32, root: Vertex) -> Self {

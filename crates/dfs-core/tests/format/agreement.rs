@@ -1,5 +1,4 @@
-//! The crate against the plain implementation, on contents that depend on a
-//! seed alone.
+//! The crate against the plain implementation, on contents made from a seed.
 
 use dfs_core::chunker::first_cut;
 use dfs_core::directory::{Entry, EntryKind, Mtime, Name, Target, describe_list};
@@ -8,7 +7,7 @@ use dfs_core::{Cid, Profile, describe};
 use crate::plain::{self, FASTCDC, FASTCDC_1M, Parameters};
 use crate::{hex, noise};
 
-/// A small generator, so that a run depends on its seed alone.
+/// A xorshift generator, so that a run depends on its seed alone.
 struct Dice(u64);
 
 impl Dice {
@@ -83,7 +82,7 @@ fn first_cuts_agree_around_every_bound_and_every_end() {
         for seed in 100..108 {
             let bytes = noise(seed, max + max / 4);
             let at = first_cut(profile, &bytes);
-            // An odd end of content matters just behind a cut.
+            // Content of odd length matters just after a cut.
             let ends = [at - 1, at, at + 1, at + 2, at + 3, bytes.len()];
             let bounds = [0, 1, min - 1, min, min + 1, avg - 1, avg + 1, max - 1, max + 1];
             for end in ends.into_iter().chain(bounds) {

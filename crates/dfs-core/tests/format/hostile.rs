@@ -1,5 +1,6 @@
-//! Bytes that no honest peer sends, and trees that no honest maker makes:
-//! changed inputs are refused or mean what they say, and nothing panics.
+//! Bytes that only a hostile peer sends, and trees that only a hostile author
+//! makes: a reader refuses changed input or reads it as other valid content, and
+//! it never panics.
 
 use dfs_core::directory::{
     Entry, EntryKind, ListReader, Lookup, Name, Step, Target, describe_list,
@@ -97,8 +98,8 @@ fn no_page_with_a_changed_leaf_verifies() {
     }
 }
 
-/// A maker can commit to false sums for a page. The pages around it verify, its
-/// own page never does.
+/// A hostile author can commit to false sums for a page. The pages around it
+/// verify; the page itself never does.
 #[test]
 fn a_page_root_with_false_sums_has_no_page() {
     let (manifest, pages) = file(12_000);
@@ -159,8 +160,8 @@ fn look_up(chunks: &[Vec<u8>], name: &Name) -> Option<Step> {
     Some(lookup.step().clone())
 }
 
-/// A reader does not keep what it cannot compare: surplus chunks are refused
-/// when they are read, and not at the end.
+/// A reader refuses a surplus chunk when it reads it, and not at the end, so it
+/// does not keep any.
 #[test]
 fn surplus_chunks_are_refused_at_once() {
     for count in [1, 3_000] {
@@ -240,7 +241,7 @@ proptest! {
         if let (Ok(page), Ok(proof)) = (Page::decode(&leaves), PageProof::decode(&siblings)) {
             prop_assert!(page.verify(&header, index, &proof).is_err());
         }
-        // Nor does the right page in another place.
+        // The right page does not verify at another index either.
         let elsewhere = (index + 1) % header.page_count();
         prop_assert!(pages[page].verify(&header, elsewhere, &proof).is_err());
     }

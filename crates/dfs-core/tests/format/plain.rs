@@ -1,5 +1,5 @@
-//! A second implementation of the format: the pseudo-code of the document, word
-//! for word, without a thought for speed and without the crate under test.
+//! A second implementation of the format: the pseudo-code of the document,
+//! written for clarity and not for speed, without the crate under test.
 
 use crate::read;
 

@@ -6,7 +6,7 @@ use dfs_core::directory::{Entry, EntryKind, Name, describe_list};
 use dfs_core::merkle::PageCutter;
 use dfs_core::{ChunkHash, Cid, Leaf, Page};
 
-/// Leaves of content that exists as a seed only.
+/// Leaves of content that exists only as a seed.
 fn leaves(seed: u64, count: u64) -> Vec<Leaf> {
     let hash = |n: u64| ChunkHash::of(&[seed.to_le_bytes(), n.to_le_bytes()].concat());
     (0..count).map(|n| Leaf { hash: hash(n), len: 1 << 16 }).collect()
@@ -19,7 +19,7 @@ fn pages<'a>(leaves: impl IntoIterator<Item = &'a Leaf>) -> Vec<Page> {
     pages
 }
 
-/// How many pages of the new version the old one does not have. No two leaves
+/// Number of pages that only the new version has. No two leaves
 /// are equal here, so first leaf, last leaf and length name a page.
 fn renamed(old: &[Page], new: &[Page]) -> usize {
     let name = |page: &Page| {
@@ -47,7 +47,7 @@ fn an_insertion_at_the_front_renames_few_pages() {
 }
 
 #[test]
-fn a_changed_leaf_renames_few_pages_wherever_it_is() {
+fn a_changed_leaf_renames_few_pages_at_any_position() {
     let old_leaves = leaves(7, 100_000);
     let old = pages(&old_leaves);
     let fresh = leaves(8, 100);
