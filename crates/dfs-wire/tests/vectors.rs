@@ -264,13 +264,15 @@ fn the_document_names_every_check() {
     assert_eq!(named, Breach::CHECKS.iter().copied().collect());
 }
 
-/// An example is a line of hex digits; indented lines belong to the one before.
+/// An example is a line of hex digits in a block of `text`; indented lines
+/// belong to the one before.
 #[test]
 fn the_examples_in_the_document_are_vectors() {
     let document = document();
     let mut examples: Vec<String> = Vec::new();
-    for block in document.split("```").skip(1).step_by(2) {
-        for line in block.lines().skip(1) {
+    let blocks = document.split("```").skip(1).step_by(2);
+    for block in blocks.filter_map(|block| block.strip_prefix("text\n")) {
+        for line in block.lines() {
             let digits: String = line.split_whitespace().collect();
             if line.starts_with(' ') {
                 examples.last_mut().expect("a line before it").push_str(&digits);
