@@ -127,12 +127,12 @@ impl DownloadStatus {
             Status::Waiting { wait, next } => {
                 let reason = match wait {
                     Wait::StoreFull => "no space left for the database",
-                    _ => "no provider is known or answers",
+                    Wait::NoProvider => "no provider is known or answers",
                 };
                 (self.reason, self.next_try) = (Some(reason.to_owned()), next);
                 Phase::Waiting
             }
-            _ => Phase::Downloading,
+            Status::Downloading | Status::Ended => Phase::Downloading,
         };
     }
 

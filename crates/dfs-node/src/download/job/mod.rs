@@ -60,11 +60,11 @@ enum JobEvent {
         leaf: Leaf,
         result: Result<Bytes, Fault>,
     },
-    Loaded {
+    PageLoaded {
         index: u64,
         page: Option<Page>,
     },
-    Examined {
+    PageCommitted {
         index: u64,
         root: Subtree,
         present: Vec<bool>,
@@ -325,23 +325,23 @@ impl Job {
                 });
                 self.feed(Event::Chunk { peer, page, leaf, result })
             }
-            JobEvent::Loaded { index, page } => {
+            JobEvent::PageLoaded { index, page } => {
                 // Forget a root whose page is not in the store, so that the page
                 // is stored again.
                 let root = page.as_ref().map(Page::root);
                 self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
-                self.feed(Event::Loaded { index, page })
+                self.feed(Event::PageLoaded { index, page })
             }
-            JobEvent::Examined { index, root, present } => {
+            JobEvent::PageCommitted { index, root, present } => {
                 if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
                     self.record.page_roots.push((index, root));
                 }
-                self.feed(Event::Examined { index, present })?;
+                self.feed(Event::PageCommitted { index, present })?;
                 // A stored page shows that the store has room again.
                 if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
             }
             JobEvent::NoRoom { index, root, page, error } => {
-                let again = self.examine(index, root, page);
+                let again = self.commit_page(index, root, page);
                 self.running.push(Box::pin(async move {
                     tokio::time::sleep(DISK_FULL_RETRY).await;
                     again.await
@@ -364,8 +364,8 @@ impl Job {
                 Action::Complete { manifest } => self.complete = Some(manifest),
                 Action::Fail(failure) => {
                     let kind = match failure {
-                        dfs_transfer::Failure::NoProvider { .. } => FailureKind::NoProvider,
-                        _ => FailureKind::Usage,
+                        dfs_transfer::DownloadError::NoProvider { .. } => FailureKind::NoProvider,
+                        dfs_transfer::DownloadError::Directory => FailureKind::Usage,
                     };
                     return Err(Stop::Failed(failure.to_string(), kind));
                 }
@@ -417,24 +417,25 @@ impl Job {
             }),
             Action::LoadPage { index, root } => Box::pin(async move {
                 match disk.run(move |store| store.page(&root.hash)).await {
-                    Ok(page) => JobEvent::Loaded { index, page },
+                    Ok(page) => JobEvent::PageLoaded { index, page },
                     Err(error) => JobEvent::StoreFailed(error),
                 }
             }),
-            Action::Examine { index, root, page } => self.examine(index, root, page),
+            Action::CommitPage { index, root, page } => self.commit_page(index, root, page),
             Action::Ban { peer } => Box::pin(async move {
                 // The error means that the network has ended.
                 let _ = net.ban(peer).await;
                 JobEvent::Machine(Event::Wake)
             }),
-            _ => return,
+            // `feed` has handled these.
+            Action::Complete { .. } | Action::Fail(_) | Action::Discover => return,
         };
         self.running.push(future);
     }
 
     /// Commits the page (which pins its chunks), then probes which chunks are
     /// present. In the other order a removal could delete chunks in between.
-    fn examine(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
+    fn commit_page(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
         let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
         self.record.header = self.machine.header().copied();
         let held: Vec<bool> =
@@ -444,26 +445,26 @@ impl Job {
         record.page_roots.push((index, root));
         let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
         Box::pin(async move {
-            let examined = page.clone();
-            let examined = disk.run(move |store| {
+            let committed = page.clone();
+            let commit = disk.run(move |store| {
                 if !known {
                     let batch = Batch::default()
                         .with(Row::Page {
                             owner: cid.into(),
                             root: root.hash,
-                            page: examined.clone(),
+                            page: committed.clone(),
                         })
                         .with(Row::Download(cid, Box::new(record)));
                     fence.commit(|| store.commit(batch))?;
                 }
                 let mut present = held;
-                for (present, leaf) in present.iter_mut().zip(examined.leaves()) {
+                for (present, leaf) in present.iter_mut().zip(committed.leaves()) {
                     *present = *present || store.has_chunk(&leaf.hash)?;
                 }
                 Ok(present)
             });
-            match examined.await {
-                Ok(present) => JobEvent::Examined { index, root, present },
+            match commit.await {
+                Ok(present) => JobEvent::PageCommitted { index, root, present },
                 Err(error @ StoreError::NoSpace { .. }) => {
                     JobEvent::NoRoom { index, root, page, error }
                 }
@@ -515,7 +516,7 @@ async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<Pe
 async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
     blocking(move || {
         let is_it = bytes.len() as u64 == u64::from(leaf.len) && ChunkHash::of(&bytes) == leaf.hash;
-        if is_it { Ok(bytes) } else { Err(Fault::Lied) }
+        if is_it { Ok(bytes) } else { Err(Fault::Breach) }
     })
     .await
 }
@@ -526,7 +527,7 @@ fn fault(error: FetchError) -> Fault {
         FetchError::NotFound => Fault::NotFound,
         FetchError::Busy { retry } => Fault::Busy { retry },
         FetchError::TimedOut => Fault::TimedOut,
-        FetchError::Protocol { .. } => Fault::Lied,
+        FetchError::Protocol { .. } => Fault::Breach,
         _ => Fault::Unreachable,
     }
 }
