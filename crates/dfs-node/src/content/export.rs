@@ -50,8 +50,8 @@ impl OutputError {
 }
 
 /// Checks, before anything is fetched, that content can be written to a path:
-/// nothing is there, and a file can be made beside it. Missing parent
-/// directories are made.
+/// no file is there, and the parent directory, or the nearest one that exists,
+/// takes a new file. Nothing is left behind.
 pub(crate) fn check(path: &Path, force: bool) -> Result<(), OutputError> {
     if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return Err(OutputError::Directory { path: path.to_owned() });
@@ -66,15 +66,59 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<(), OutputError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(write(error)),
     }
-    let directory = parent(path);
-    fs::create_dir_all(directory).map_err(write)?;
+    let mut directory = parent(path);
+    while !directory.try_exists().map_err(write)? {
+        directory = parent(directory);
+    }
     tempfile::Builder::new().prefix(".dfs-").tempfile_in(directory).map_err(write)?;
     Ok(())
 }
 
-/// Writes content to a path. `progress` is told the bytes written so far and
-/// ends the work by answering `false`; nothing is left behind then. Returns
-/// whether the file is in place.
+/// Directories made for a destination. Dropping the value removes them again,
+/// unless the file was written.
+struct MadeDirectories {
+    /// The outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl MadeDirectories {
+    /// Makes the missing parent directories of a path.
+    fn make(path: &Path) -> io::Result<Self> {
+        let mut missing = Vec::new();
+        let mut directory = parent(path);
+        while !directory.try_exists()? {
+            missing.push(directory.to_owned());
+            directory = parent(directory);
+        }
+        let mut this = Self { made: Vec::new() };
+        while let Some(directory) = missing.pop() {
+            match fs::create_dir(&directory) {
+                Ok(()) => this.made.push(directory),
+                // Another program was faster, and the directory is its own.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(this)
+    }
+
+    fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for MadeDirectories {
+    fn drop(&mut self) {
+        for directory in self.made.iter().rev() {
+            // A directory that has other files by now stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Writes content to a path, and makes missing parent directories. `progress`
+/// is told the bytes written so far and ends the work by answering `false`.
+/// Returns whether the file is in place; if not, nothing is left behind.
 pub(crate) fn assemble(
     store: &dyn Store,
     manifest: &Manifest,
@@ -84,6 +128,7 @@ pub(crate) fn assemble(
 ) -> Result<bool, NodeError> {
     check(path, force)?;
     let write = |source| OutputError::Write { path: path.to_owned(), source };
+    let directories = MadeDirectories::make(path).map_err(write)?;
     let temporary = Temporary::create(path, &manifest.cid()).map_err(write)?;
     reserve(&temporary.file, manifest.header()).map_err(write)?;
     let mut written = 0;
@@ -95,6 +140,7 @@ pub(crate) fn assemble(
     if whole {
         temporary.file.sync_all().map_err(write)?;
         temporary.publish(path, force)?;
+        directories.keep();
     }
     Ok(whole)
 }
@@ -177,5 +223,51 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dfs_core::{Kind, Leaf, ManifestBuilder, Profile};
+    use dfs_store::MemoryStore;
+
+    /// Names in a directory, sorted.
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_destination_that_is_not_written_leaves_no_directory() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = root.path().join("deep/deeper/file");
+        check(&path, false).expect("it can be written");
+        assert!(names(root.path()).is_empty(), "the check makes nothing");
+
+        // The store has neither page nor chunk of this content.
+        let mut builder = ManifestBuilder::new(Kind::File(Profile::default()));
+        builder.push(Leaf::of(b"bytes")).expect("one chunk");
+        let (missing, _) = builder.finish().expect("a file");
+        let store = MemoryStore::default();
+        let failed = assemble(&store, &missing, &path, false, |_| true);
+        assert!(matches!(failed, Err(NodeError::Damaged { .. })), "{failed:?}");
+        assert!(names(root.path()).is_empty(), "nothing is left behind");
+
+        let (empty, _) =
+            ManifestBuilder::new(Kind::File(Profile::default())).finish().expect("a file");
+        assert!(assemble(&store, &empty, &path, false, |_| true).expect("it is written"));
+        assert_eq!(names(&root.path().join("deep/deeper")), ["file"]);
+    }
+
+    #[test]
+    fn a_parent_that_is_a_file_is_refused() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        fs::write(root.path().join("file"), "a file").expect("write");
+        let refused = check(&root.path().join("file/below/x"), false);
+        assert!(matches!(refused, Err(OutputError::Write { .. })), "{refused:?}");
     }
 }
