@@ -1,38 +1,23 @@
-//! The libp2p behaviours of a node, with every setting and its reason.
+//! The libp2p behaviours of a node: which protocols take part in a connection,
+//! with the settings that belong to no subsystem.
 
-use std::error::Error;
-use std::time::Duration;
-
-use dfs_wire::{chunk, metadata};
+use dfs_metrics::Registry;
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
-use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, identify, kad, mdns, memory_connection_limits, ping};
+use libp2p::{identify, mdns, memory_connection_limits, ping, request_response};
 
-use crate::config::{DhtMode, NetConfig};
-use crate::exchange::{ChunkCodec, MetadataCodec};
-use crate::gossip::{self, Dropped, Gossip};
-use crate::provider_store::ProviderStore;
+use crate::config::NetConfig;
+use crate::dht::{self, Kad};
+use crate::exchange::{self, ChunkCodec, MetadataCodec};
+use crate::gossip::{self, Gossip};
+use crate::limits::{MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS};
+use crate::metrics::Metrics;
 
-/// The DHT of DFS nodes only; the default name is that of IPFS.
-const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/dfs/kad/1.0.0");
 /// Version under which nodes identify themselves.
 const IDENTIFY_PROTOCOL: &str = "/dfs/1.0.0";
-/// Connections to one peer: both may dial at once, and mDNS at the same time.
-const MAX_CONNECTIONS_PER_PEER: u32 = 4;
-/// Connections being set up in each direction.
-const MAX_PENDING: u32 = 32;
-/// Requests on one connection, those of both sides together.
-const MAX_STREAMS: usize = 128;
-/// Only a lid: the codecs limit silence, not length.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
-/// A search that takes longer has met too many dead nodes.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long others keep our records, and we theirs.
-const PROVIDER_TTL: Duration = Duration::from_secs(48 * 3600);
 
 /// Everything that takes part in a connection.
 #[derive(NetworkBehaviour)]
@@ -42,7 +27,7 @@ pub(crate) struct NodeBehaviour {
     pub(crate) blocked: allow_block_list::Behaviour<BlockedPeers>,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) kad: kad::Behaviour<ProviderStore>,
+    pub(crate) kad: Kad,
     pub(crate) gossip: Gossip,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(crate) metadata: request_response::Behaviour<MetadataCodec>,
@@ -50,69 +35,38 @@ pub(crate) struct NodeBehaviour {
 }
 
 impl NodeBehaviour {
-    pub(crate) fn new(
-        keypair: &Keypair,
-        config: &NetConfig,
-        dropped: &mut Dropped,
-    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    /// The metrics of gossipsub go to the registry.
+    pub(crate) fn new(config: &NetConfig, metrics: &Metrics, registry: &mut Registry) -> Self {
+        let keypair = &config.keypair;
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true);
-        let exchange = request_response::Config::default()
-            .with_request_timeout(EXCHANGE_TIMEOUT)
-            .with_max_concurrent_streams(MAX_STREAMS);
-        let protocol = |name| [(StreamProtocol::new(name), ProtocolSupport::Full)];
-        Ok(Self {
+        Self {
             limits: connection_limits::Behaviour::new(limits(config.max_connections)),
-            memory: memory_connection_limits::Behaviour::with_max_percentage(0.9),
+            memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            kad: kad(keypair, config.dht_mode),
-            gossip: gossip::behaviour(keypair, dropped)?,
+            kad: dht::behaviour(keypair, config.dht_mode, metrics),
+            gossip: gossip::behaviour(keypair, registry),
             mdns: mdns(keypair, config.mdns).into(),
-            metadata: request_response::Behaviour::new(
-                protocol(metadata::PROTOCOL),
-                exchange.clone(),
-            ),
-            chunk: request_response::Behaviour::new(protocol(chunk::PROTOCOL), exchange),
-        })
+            metadata: exchange::metadata_behaviour(),
+            chunk: exchange::chunk_behaviour(),
+        }
     }
 }
 
-/// Without these, libp2p accepts any number of connections.
 fn limits(max: u32) -> ConnectionLimits {
     ConnectionLimits::default()
         .with_max_established_incoming(Some(max))
         .with_max_established_outgoing(Some(max))
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
-        .with_max_pending_incoming(Some(MAX_PENDING))
-        .with_max_pending_outgoing(Some(MAX_PENDING))
+        .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
 }
 
-fn kad(keypair: &Keypair, mode: DhtMode) -> kad::Behaviour<ProviderStore> {
-    let peer = keypair.public().to_peer_id();
-    let mut config = kad::Config::new(KAD_PROTOCOL);
-    config.set_query_timeout(QUERY_TIMEOUT);
-    config.set_provider_record_ttl(Some(PROVIDER_TTL));
-    // The node schedules its own announcements: the built-in way copies all
-    // keys at once, knows nothing of restarts and spreads nothing over time.
-    config.set_provider_publication_interval(None);
-    config.set_publication_interval(None);
-    config.set_replication_interval(None);
-    // Records of others pass through the event loop before they are kept.
-    config.set_record_filtering(kad::StoreInserts::FilterBoth);
-    let mut kad = kad::Behaviour::with_config(peer, ProviderStore::new(peer), config);
-    // Left to itself, a node stays a client until an external address is
-    // confirmed, and a DHT on a LAN then answers nobody.
-    kad.set_mode(Some(match mode {
-        DhtMode::Server => kad::Mode::Server,
-        DhtMode::Client => kad::Mode::Client,
-    }));
-    kad
-}
-
-/// mDNS, if it is wanted and the system lets us; a node without it works.
+/// mDNS, if it is wanted and the operating system permits it. A node works
+/// without it.
 fn mdns(keypair: &Keypair, wanted: bool) -> Option<mdns::tokio::Behaviour> {
     if !wanted {
         return None;
@@ -126,11 +80,3 @@ fn mdns(keypair: &Keypair, wanted: bool) -> Option<mdns::tokio::Behaviour> {
         }
     }
 }
-
-/// Whether a peer takes part in the DHT as a server.
-pub(crate) fn serves_dht(info: &identify::Info) -> bool {
-    info.protocols.contains(&KAD_PROTOCOL)
-}
-
-/// How long a peer that lied is kept out.
-pub(crate) const BAN: Duration = Duration::from_secs(3600);

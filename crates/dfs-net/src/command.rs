@@ -1,74 +1,110 @@
-//! What goes into the network task. Every command that returns something
-//! carries the channel for it.
+//! What goes into the network task.
+//!
+//! [`crate::NetHandle`] sends commands; outside this crate they are of use to
+//! tests that play the network ([`crate::NetHandle::mocked`]). A command that
+//! returns data carries the channel for it. A dropped channel means that the
+//! caller has lost interest.
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid};
 use dfs_wire::{Announcement, chunk, metadata};
-use libp2p::request_response::InboundRequestId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{FetchError, NetError};
-use crate::event::{NetStatus, PeerInfo};
+use crate::request_id::RequestId;
+use crate::status::{NetStatus, PeerInfo};
 
-/// Names a request of a peer until it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub(crate) InboundRequestId);
+/// Where the answer to a command goes.
+pub type Reply<T> = oneshot::Sender<T>;
 
-/// Where an answer goes.
-pub(crate) type Reply<T> = oneshot::Sender<T>;
-
-/// One thing to do.
-pub(crate) enum Command {
+/// One thing for the network task to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Describe the state of the network.
     Status {
+        /// Takes the description.
         respond_to: Reply<NetStatus>,
     },
+    /// List the peers that are known.
     Peers {
+        /// Takes the list.
         respond_to: Reply<Vec<PeerInfo>>,
     },
+    /// Start connecting to an address.
     Dial {
+        /// The address, with or without `/p2p/`.
         addr: Multiaddr,
     },
+    /// Look for providers in the DHT.
     FindProviders {
+        /// The content.
         cid: Cid,
+        /// Takes the providers as they are found; dropped when the query ends.
         found: mpsc::Sender<PeerId>,
     },
-    Announce {
+    /// Send provider records to the closest nodes of the DHT, and answer
+    /// queries for the content from now on.
+    StartProviding {
+        /// The content.
         cid: Cid,
+        /// Takes the number of nodes to which the record was sent.
         respond_to: Reply<Result<u32, NetError>>,
     },
-    Closest {
+    /// Stop answering queries for the content.
+    StopProviding {
+        /// The content.
         cid: Cid,
+    },
+    /// Find the nodes of the DHT that are closest to the content.
+    ClosestPeers {
+        /// The content.
+        cid: Cid,
+        /// Takes the nodes.
         respond_to: Reply<Vec<PeerId>>,
     },
-    Withdraw {
-        cid: Cid,
-    },
+    /// Announce content by gossip.
     Publish {
+        /// The announcement.
         announcement: Announcement,
     },
+    /// Send a metadata request to a peer.
     FetchMetadata {
+        /// The peer to ask.
         peer: PeerId,
+        /// The request.
         request: metadata::Request,
+        /// Takes the response.
         respond_to: Reply<Result<metadata::Response, FetchError>>,
     },
+    /// Fetch a chunk from a peer.
     FetchChunk {
+        /// The peer to ask.
         peer: PeerId,
+        /// The chunk.
         hash: ChunkHash,
+        /// Takes the bytes, not hashed.
         respond_to: Reply<Result<Bytes, FetchError>>,
     },
+    /// Answer a metadata request of a peer.
     RespondMetadata {
+        /// The request.
         id: RequestId,
+        /// The answer.
         response: metadata::Response,
     },
+    /// Answer a chunk request of a peer.
     RespondChunk {
+        /// The request.
         id: RequestId,
+        /// The answer.
         response: chunk::Response,
     },
+    /// Disconnect a peer and refuse its connections for an hour.
     Ban {
+        /// The peer.
         peer: PeerId,
     },
-    Shutdown {
-        respond_to: Reply<()>,
-    },
+    /// Close all connections and end the task.
+    Shutdown,
 }

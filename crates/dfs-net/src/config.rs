@@ -3,13 +3,15 @@
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 
-/// Part that a node takes in the DHT.
+use crate::limits::MAX_CONNECTIONS;
+
+/// Role of a node in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DhtMode {
-    /// Asks others and answers them.
+    /// Sends queries and answers those of other nodes.
     #[default]
     Server,
-    /// Only asks others, as suits a node that nobody can reach.
+    /// Only sends queries, as suits a node that cannot be reached.
     Client,
 }
 
@@ -18,19 +20,19 @@ pub enum DhtMode {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NetConfig {
-    /// Who the node is.
+    /// Identity of the node.
     pub keypair: Keypair,
-    /// Where it listens.
+    /// Addresses to listen on.
     pub listen: Vec<Multiaddr>,
-    /// Nodes to know from the start; tried again while nobody is connected.
+    /// Nodes to connect to at the start, and again while no peer is connected.
     pub bootstrap: Vec<Multiaddr>,
     /// Whether to find nodes in the local network.
     pub mdns: bool,
-    /// Part taken in the DHT.
+    /// Role in the DHT.
     pub dht_mode: DhtMode,
-    /// What the node calls itself to others.
+    /// Name and version of the program, as peers see it.
     pub agent: String,
-    /// Connections in each direction.
+    /// Largest number of connections in each direction.
     pub max_connections: u32,
 }
 
@@ -46,7 +48,7 @@ impl NetConfig {
             mdns: true,
             dht_mode: DhtMode::default(),
             agent: concat!("dfs/", env!("CARGO_PKG_VERSION")).to_owned(),
-            max_connections: 96,
+            max_connections: MAX_CONNECTIONS,
         }
     }
 }

@@ -1,67 +1,103 @@
-//! Errors of the network, ours and those of peers apart.
+//! Errors of the network. Faults of this node, faults of peers, and peers that
+//! cannot be reached are different types.
+//!
+//! `Display` never repeats a source: print the chain.
 
+use std::io;
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use dfs_wire::WireError;
+use libp2p::{Multiaddr, kad, noise};
 
-/// Why the network cannot do what this node asked of it.
+/// Why the network cannot do what its owner asked for.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum NetError {
     /// An address to listen on cannot be used.
-    #[error("cannot listen on {addr}: {detail}")]
+    #[error("cannot listen on {addr}")]
     Listen {
         /// The address as configured.
         addr: Multiaddr,
-        /// What the system answered.
-        detail: String,
+        /// What the operating system or the transport reported.
+        source: io::Error,
     },
     /// The transports cannot be set up.
-    #[error("cannot set up the network: {detail}")]
-    Setup {
-        /// What went wrong.
-        detail: String,
-    },
-    /// The provider record cannot be kept or announced.
-    #[error("cannot announce in the DHT: {detail}")]
-    Announce {
-        /// What went wrong.
-        detail: String,
+    #[error("cannot set up the network")]
+    Setup(#[from] SetupError),
+    /// This node cannot keep its own provider record.
+    #[error("cannot keep the provider record")]
+    Provide {
+        /// What the record store reported.
+        source: kad::store::Error,
     },
     /// The network task has ended.
     #[error("the network has been shut down")]
     Closed,
 }
 
-/// Why a peer did not give what it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
+/// Why the transports cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The identity cannot sign the handshake.
+    #[error("the node key does not fit the encrypted transport")]
+    Noise(#[source] noise::Error),
+    /// The configuration of the name resolver cannot be used.
+    #[error("cannot read the configuration of the name resolver")]
+    Resolver(#[source] io::Error),
+}
+
+/// Why a fetch from a peer failed.
+#[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// It could not be reached, or the connection broke.
-    #[error("the peer could not be reached: {detail}")]
-    Unreachable {
-        /// What went wrong.
-        detail: String,
-    },
-    /// It did not answer in time.
-    #[error("the peer did not answer in time")]
-    TimedOut,
-    /// It says that it does not have it.
+    /// The peer does not have the content.
     #[error("the peer does not have it")]
     NotFound,
-    /// It says to come back later.
+    /// The peer, or the queue of requests to it, has no room now.
     #[error("the peer is busy")]
     Busy {
-        /// When, from now.
+        /// When to ask again, from now.
         retry: Duration,
     },
-    /// It broke the protocol.
-    #[error("the peer broke the protocol: {detail}")]
-    Protocol {
-        /// How.
-        detail: String,
-    },
-    /// Our own network task has ended.
+    /// The peer broke the protocol and deserves a penalty.
+    #[error(transparent)]
+    Fault(#[from] PeerFault),
+    /// The peer cannot be reached, which may be no fault of the peer.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The network task of this node has ended.
     #[error("the network has been shut down")]
     Closed,
+}
+
+/// How a peer broke the protocol.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerFault {
+    /// The peer sent bytes that are not a message, or too many of them.
+    #[error("the peer broke the protocol")]
+    Malformed {
+        /// What the decoder reported.
+        source: WireError,
+    },
+    /// The peer answered with another kind of response than was asked for.
+    #[error("the peer answered another question")]
+    WrongResponse,
+}
+
+/// Why a peer gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// The peer was silent for too long.
+    #[error("the peer did not answer in time")]
+    TimedOut,
+    /// No connection to the peer could be opened.
+    #[error("the peer could not be reached")]
+    Dial,
+    /// The connection closed before the answer.
+    #[error("the connection to the peer was closed")]
+    ConnectionClosed,
+    /// The stream broke before the answer.
+    #[error("the stream to the peer broke")]
+    Stream {
+        /// What the transport reported.
+        source: io::Error,
+    },
 }

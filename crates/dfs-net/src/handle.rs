@@ -1,4 +1,4 @@
-//! The cloneable way to the network task.
+//! The cloneable handle to the network task.
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Header, Page, PageProof};
@@ -6,33 +6,43 @@ use dfs_wire::{Announcement, chunk, metadata};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::command::{Command, Reply, RequestId};
-use crate::error::{FetchError, NetError};
-use crate::event::{NetStatus, PeerInfo};
+use crate::command::{Command, Reply};
+use crate::error::{FetchError, NetError, PeerFault};
+use crate::limits::{MAX_COMMANDS, MAX_FOUND_PROVIDERS};
+use crate::mock::MockNet;
+use crate::request_id::RequestId;
+use crate::status::{NetStatus, PeerInfo};
+use crate::tasks::Tasks;
 
-/// Providers that may wait to be looked at.
-const FOUND_QUEUE: usize = 64;
-
-/// Speaks to the network task. Cloning is cheap; dropping every clone ends
-/// the task.
+/// Sends commands to the network task. Cloning is cheap; dropping every clone
+/// ends the task.
 #[derive(Debug, Clone)]
 pub struct NetHandle {
     commands: mpsc::Sender<Command>,
     peer: PeerId,
+    tasks: Tasks,
 }
 
 impl NetHandle {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, peer: PeerId) -> Self {
-        Self { commands, peer }
+    pub(crate) fn new(commands: mpsc::Sender<Command>, peer: PeerId, tasks: Tasks) -> Self {
+        Self { commands, peer, tasks }
     }
 
-    /// This node.
+    /// A handle without a network, and the receiving end of its commands, for
+    /// tests of code that uses a handle. The identity is random.
+    #[must_use]
+    pub fn mocked() -> (Self, MockNet) {
+        let (commands, received) = mpsc::channel(MAX_COMMANDS);
+        (Self::new(commands, PeerId::random(), Tasks::none()), MockNet::new(received))
+    }
+
+    /// Identity of this node.
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.peer
     }
 
-    /// The network at a glance.
+    /// The state of the network at a glance.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
@@ -40,7 +50,7 @@ impl NetHandle {
         self.call(|respond_to| Command::Status { respond_to }).await
     }
 
-    /// Every peer that is known, connected or not.
+    /// Every known peer, connected or not.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
@@ -56,40 +66,49 @@ impl NetHandle {
         self.send(Command::Dial { addr }).await
     }
 
-    /// Looks for providers in the DHT. Each one comes out of the receiver as
-    /// it is found and is being connected to; the receiver ends with the query.
+    /// Looks for providers in the DHT. The receiver yields each provider as it
+    /// is found, while the network connects to it, and ends with the query.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
     pub async fn find_providers(&self, cid: Cid) -> Result<mpsc::Receiver<PeerId>, NetError> {
-        let (found, receiver) = mpsc::channel(FOUND_QUEUE);
+        let (found, receiver) = mpsc::channel(MAX_FOUND_PROVIDERS);
         self.send(Command::FindProviders { cid, found }).await?;
         Ok(receiver)
     }
 
-    /// Announces in the DHT that this node has the content. Returns to how
-    /// many of the closest nodes the announcement was sent; 0 means that
-    /// nobody was there to take it.
+    /// Sends provider records for the content to the closest nodes of the DHT,
+    /// and answers queries for it from now on. Returns the number of nodes to
+    /// which the record was sent; 0 means that the routing table is empty.
     ///
     /// # Errors
-    /// [`NetError::Announce`] if it cannot be made.
-    pub async fn announce(&self, cid: Cid) -> Result<u32, NetError> {
-        self.call(|respond_to| Command::Announce { cid, respond_to }).await?
+    /// [`NetError::Provide`] if the record cannot be kept,
+    /// [`NetError::Closed`] after the shutdown.
+    pub async fn start_providing(&self, cid: Cid) -> Result<u32, NetError> {
+        self.call(|respond_to| Command::StartProviding { cid, respond_to }).await?
     }
 
-    /// The nodes of the DHT that are closest to the content and so keep its
-    /// provider records.
+    /// Stops answering queries for the content. Records at other nodes expire.
+    ///
+    /// # Errors
+    /// [`NetError::Closed`] after the shutdown.
+    pub async fn stop_providing(&self, cid: Cid) -> Result<(), NetError> {
+        self.send(Command::StopProviding { cid }).await
+    }
+
+    /// The nodes of the DHT that are closest to the content and therefore keep
+    /// its provider records.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
     pub async fn closest_peers(&self, cid: Cid) -> Result<Vec<PeerId>, NetError> {
-        self.call(|respond_to| Command::Closest { cid, respond_to }).await
+        self.call(|respond_to| Command::ClosestPeers { cid, respond_to }).await
     }
 
-    /// Asks a peer whether it has this node on record as a provider.
+    /// Asks a peer whether it keeps a provider record of this node.
     ///
     /// # Errors
-    /// [`FetchError`] if it does not answer that.
+    /// [`FetchError`] if the peer does not say.
     pub async fn is_provider_at(&self, peer: PeerId, cid: Cid) -> Result<bool, FetchError> {
         match self.fetch_metadata(peer, metadata::Request::Provided { cid }).await? {
             metadata::Response::Provided(provided) => Ok(provided),
@@ -97,8 +116,8 @@ impl NetHandle {
         }
     }
 
-    /// Announces content to everybody who listens. If nobody does yet, the
-    /// announcement waits for the first one.
+    /// Announces content by gossip. Without a subscriber the announcement
+    /// waits for the first one.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
@@ -106,17 +125,7 @@ impl NetHandle {
         self.send(Command::Publish { announcement }).await
     }
 
-    /// Stops answering others that this node has the content. What was
-    /// announced elsewhere expires by itself.
-    ///
-    /// # Errors
-    /// [`NetError::Closed`] after the shutdown.
-    pub async fn withdraw(&self, cid: Cid) -> Result<(), NetError> {
-        self.send(Command::Withdraw { cid }).await
-    }
-
-    /// Asks a peer for a header. Whether it belongs to the CID is for the
-    /// caller to check.
+    /// Asks a peer for a header. The caller checks that it belongs to the CID.
     ///
     /// # Errors
     /// [`FetchError`] if the peer does not give one.
@@ -127,8 +136,8 @@ impl NetHandle {
         }
     }
 
-    /// Asks a peer for a page of leaves with its proof, neither of them
-    /// verified.
+    /// Asks a peer for a page of leaves with its proof. The caller verifies
+    /// both.
     ///
     /// # Errors
     /// [`FetchError`] if the peer does not give one.
@@ -144,7 +153,7 @@ impl NetHandle {
         }
     }
 
-    /// Asks a peer for a chunk. The bytes are not hashed here.
+    /// Asks a peer for a chunk. The caller checks the hash.
     ///
     /// # Errors
     /// [`FetchError`] if the peer does not give it.
@@ -178,8 +187,8 @@ impl NetHandle {
         self.send(Command::RespondChunk { id, response }).await
     }
 
-    /// Closes all connections to a peer that lied and refuses new ones for an
-    /// hour.
+    /// Closes all connections to a peer that sent false content, and refuses
+    /// new ones for an hour.
     ///
     /// # Errors
     /// [`NetError::Closed`] after the shutdown.
@@ -187,10 +196,18 @@ impl NetHandle {
         self.send(Command::Ban { peer }).await
     }
 
-    /// Closes every connection and ends the task. Returns when that is done.
+    /// Resolves when the network task has ended, whether by a shutdown, because
+    /// the receiver of its events was dropped, or by a panic.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
+    /// Closes every connection and ends the network. Returns when its tasks,
+    /// those of the connections included, have ended.
     pub async fn shutdown(&self) {
-        // An error means that the task has ended already.
-        let _ = self.call(|respond_to| Command::Shutdown { respond_to }).await;
+        // An error means that the event loop has ended already.
+        let _ = self.send(Command::Shutdown).await;
+        self.tasks.ended().await;
     }
 
     async fn fetch_metadata(
@@ -214,7 +231,7 @@ impl NetHandle {
     }
 }
 
-/// A response other than the one asked for.
+/// Sorts a response other than the one asked for.
 fn unfulfilled(response: &metadata::Response) -> FetchError {
     match *response {
         metadata::Response::NotFound => FetchError::NotFound,
@@ -223,8 +240,6 @@ fn unfulfilled(response: &metadata::Response) -> FetchError {
         }
         metadata::Response::Header(_)
         | metadata::Response::Page(..)
-        | metadata::Response::Provided(_) => {
-            FetchError::Protocol { detail: "an answer to another question".to_owned() }
-        }
+        | metadata::Response::Provided(_) => PeerFault::WrongResponse.into(),
     }
 }

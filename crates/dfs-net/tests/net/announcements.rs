@@ -1,10 +1,11 @@
-//! Announcements from whoever can speak gossip: what is no announcement, not
-//! signed by its author, too large or too many stops at the first honest node.
+//! Announcements of a stranger on the gossip topic: messages that are not
+//! announcements, not signed by their author, too large or too many stop at the
+//! first honest node.
 
 use std::time::Duration;
 
 use dfs_core::Cid;
-use dfs_net::{GossipCounters, Keypair, Multiaddr, NetEvent, NetHandle};
+use dfs_net::{GossipCounters, Keypair, Multiaddr, NetEvent, NetHandle, Registry};
 use dfs_wire::{Announcement, announcement};
 use futures::StreamExt;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError, ValidationMode};
@@ -12,27 +13,36 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
 use tokio::sync::mpsc;
 
-use crate::node::{address, node};
+use crate::node::{address, node_with_metrics};
 
-/// A node of whose events nobody wants to know. The network ends with their
-/// receiver, so they are taken all the same.
-async fn quiet_node(bootstrap: Vec<Multiaddr>) -> NetHandle {
-    let (net, mut events) = node(bootstrap).await;
+/// A node whose events are of no interest, and its metrics. The network ends
+/// with the receiver of its events, so a task receives them.
+async fn quiet_node(bootstrap: Vec<Multiaddr>) -> (NetHandle, Registry) {
+    let (net, mut events, registry) = node_with_metrics(bootstrap).await;
     tokio::spawn(async move { while events.recv().await.is_some() {} });
-    net
+    (net, registry)
+}
+
+/// Messages that gossipsub dropped because they are too large or lack a valid
+/// signature.
+fn dropped(registry: &Registry) -> u64 {
+    let text = dfs_metrics::encode(registry);
+    let is_dropped = |line: &&str| line.starts_with("net_gossipsub_invalid_messages_per_topic");
+    let value = |line: &str| line.rsplit_once(' ')?.1.parse::<u64>().ok();
+    text.lines().filter(is_dropped).filter_map(value).sum()
 }
 
 fn topic() -> IdentTopic {
     IdentTopic::new(announcement::TOPIC)
 }
 
-/// Somebody who speaks gossip and nothing else, and is no node of ours.
+/// A peer that implements gossip and nothing else.
 struct Stranger {
     swarm: Swarm<gossipsub::Behaviour>,
 }
 
 impl Stranger {
-    /// Connects to a node; `authenticity` tells as whom it speaks.
+    /// Connects to a node. `authenticity` decides how messages are signed.
     async fn connect(
         to: Multiaddr,
         authenticity: impl FnOnce(&Keypair) -> MessageAuthenticity,
@@ -56,7 +66,7 @@ impl Stranger {
             .build();
         swarm.dial(to).expect("dial");
         let mut stranger = Self { swarm };
-        // Once the node has said that it listens to the topic, it can be told.
+        // Once the node has subscribed to the topic, messages can be sent to it.
         stranger.wait_for(|event| matches!(event, gossipsub::Event::Subscribed { .. })).await;
         stranger
     }
@@ -70,26 +80,26 @@ impl Stranger {
         }
     }
 
-    /// Goes on speaking.
-    async fn until_dropped(&mut self) {
+    /// Runs the swarm.
+    async fn run(&mut self) {
         self.wait_for(|_| false).await;
     }
 
     fn say(&mut self, data: Vec<u8>) {
         match self.swarm.behaviour_mut().publish(topic(), data) {
             Ok(_) => {}
-            Err(PublishError::AllQueuesFull(_)) => panic!("the queue takes what a test says"),
+            Err(PublishError::AllQueuesFull(_)) => panic!("the queue is large enough for a test"),
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// Goes on until the node has counted what this looks for.
+    /// Runs the swarm until the counters of the node are as wanted.
     async fn until(&mut self, node: &NetHandle, enough: impl Fn(GossipCounters) -> bool) {
         loop {
             tokio::select! {
                 _ = self.swarm.select_next_some() => {}
                 status = node.status() => {
-                    if enough(status.expect("it runs").gossip) {
+                    if enough(status.expect("the network runs").gossip) {
                         return;
                     }
                 }
@@ -103,104 +113,113 @@ fn news(n: u8) -> Vec<u8> {
     Announcement { cid, size: u64::from(n), name: Some(format!("news {n}")) }.encode()
 }
 
-/// A node, and another that hears only what the first passes on.
-async fn pair() -> (NetHandle, NetHandle, mpsc::Receiver<NetEvent>) {
-    let first = quiet_node(vec![]).await;
-    let (second, events) = node(vec![address(&first).await]).await;
-    (first, second, events)
+/// Two nodes of which only the first is connected to strangers.
+struct Pair {
+    first: NetHandle,
+    first_metrics: Registry,
+    second: NetHandle,
+    second_metrics: Registry,
+    /// Events of the second node.
+    events: mpsc::Receiver<NetEvent>,
 }
 
-/// The announcements of which the second node is told, up to this one.
-async fn heard_until(events: &mut mpsc::Receiver<NetEvent>, last: u8) -> Vec<(PeerId, u64)> {
-    let mut heard = Vec::new();
-    while let Some(event) = events.recv().await {
-        if let NetEvent::Announced { sender, announcement } = event {
-            heard.push((sender, announcement.size));
-            if announcement.size == u64::from(last) {
-                break;
+async fn pair() -> Pair {
+    let (first, first_metrics) = quiet_node(vec![]).await;
+    let bootstrap = vec![address(&first).await];
+    let (second, events, second_metrics) = node_with_metrics(bootstrap).await;
+    Pair { first, first_metrics, second, second_metrics, events }
+}
+
+impl Pair {
+    /// Connects an honest node to the first one and lets it announce. Returns
+    /// what the second node has heard by then.
+    async fn hear_honest(&mut self) -> Vec<(PeerId, u64)> {
+        let (honest, _) = quiet_node(vec![address(&self.first).await]).await;
+        let announcement = Announcement::decode(&news(99)).expect("an announcement");
+        honest.publish(announcement).await.expect("the network runs");
+        let mut heard = Vec::new();
+        while heard.last() != Some(&(honest.peer(), 99)) {
+            let event = self.events.recv().await.expect("the network runs");
+            if let NetEvent::Announced { sender, announcement } = event {
+                heard.push((sender, announcement.size));
             }
         }
+        heard
     }
-    heard
 }
 
-/// An honest announcement, which comes through whatever has been said before.
-async fn honest(to: &NetHandle, events: &mut mpsc::Receiver<NetEvent>) -> Vec<(PeerId, u64)> {
-    let honest = quiet_node(vec![address(to).await]).await;
-    let announcement = Announcement::decode(&news(99)).expect("an announcement");
-    honest.publish(announcement).await.expect("it runs");
-    let heard = heard_until(events, 99).await;
-    assert_eq!(heard.last(), Some(&(honest.peer(), 99)));
-    heard
+fn signed(keypair: &Keypair) -> MessageAuthenticity {
+    MessageAuthenticity::Signed(keypair.clone())
+}
+
+async fn counters(net: &NetHandle) -> GossipCounters {
+    net.status().await.expect("the network runs").gossip
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_announcement_is_counted_and_stops_there() {
-    let (first, second, mut events) = pair().await;
-    let signed = |keypair: &Keypair| MessageAuthenticity::Signed(keypair.clone());
-    let mut stranger = Stranger::connect(address(&first).await, signed).await;
+async fn malformed_and_oversized_messages_are_counted_and_not_passed_on() {
+    let mut pair = pair().await;
+    let mut stranger = Stranger::connect(address(&pair.first).await, signed).await;
     stranger.say(b"no announcement".to_vec());
-    stranger.until(&first, |counters| counters.malformed == 1).await;
+    stranger.until(&pair.first, |counters| counters.malformed == 1).await;
     // An announcement but for its length.
     stranger.say([news(1), vec![0; announcement::MAX_LEN]].concat());
-    stranger.until(&first, |counters| counters.malformed == 2).await;
-    // So large that it is not even looked at.
+    stranger.until(&pair.first, |counters| counters.malformed == 2).await;
+    // Too large for gossipsub itself.
     stranger.say(vec![0; 10 * announcement::MAX_LEN]);
-    stranger.until(&first, |counters| counters.dropped == 1).await;
+    stranger.until(&pair.first, |_| dropped(&pair.first_metrics) == 1).await;
 
-    assert_eq!(honest(&first, &mut events).await.len(), 1, "nothing else has come through");
-    let counters = second.status().await.expect("status").gossip;
+    assert_eq!(pair.hear_honest().await.len(), 1, "no other message was passed on");
+    let counters = counters(&pair.second).await;
     assert_eq!((counters.accepted, counters.malformed), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_in_the_name_of_another_is_counted_and_not_believed() {
-    let (first, second, mut events) = pair().await;
-    let victim = first.peer();
+async fn messages_without_the_signature_of_their_author_are_dropped() {
+    let mut pair = pair().await;
+    let victim = pair.first.peer();
     let another = Keypair::generate_ed25519().public().to_peer_id();
     for author in [another, victim] {
-        let as_another = |_: &Keypair| MessageAuthenticity::Author(author);
-        let mut stranger = Stranger::connect(address(&first).await, as_another).await;
-        let before = first.status().await.expect("status").gossip.dropped;
+        let unsigned = |_: &Keypair| MessageAuthenticity::Author(author);
+        let mut stranger = Stranger::connect(address(&pair.first).await, unsigned).await;
+        let before = dropped(&pair.first_metrics);
         stranger.say(news(1));
-        stranger.until(&first, |counters| counters.dropped == before + 1).await;
+        stranger.until(&pair.first, |_| dropped(&pair.first_metrics) == before + 1).await;
     }
-    assert_eq!(honest(&first, &mut events).await.len(), 1, "nothing else has come through");
-    assert_eq!(second.status().await.expect("status").gossip.dropped, 0);
+    assert_eq!(pair.hear_honest().await.len(), 1, "no other message was passed on");
+    assert_eq!(dropped(&pair.second_metrics), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_is_cut_and_counted() {
-    let (first, second, mut events) = pair().await;
-    let signed = |keypair: &Keypair| MessageAuthenticity::Signed(keypair.clone());
-    let mut stranger = Stranger::connect(address(&first).await, signed).await;
+async fn announcements_beyond_the_rate_of_an_author_are_counted_and_not_passed_on() {
+    let mut pair = pair().await;
+    let mut stranger = Stranger::connect(address(&pair.first).await, signed).await;
     for n in 0..60 {
         stranger.say(news(n));
     }
-    stranger.until(&first, |counters| counters.accepted + counters.flooding == 60).await;
-    let counters = first.status().await.expect("status").gossip;
-    assert_eq!((counters.accepted, counters.flooding), (20, 40));
+    stranger.until(&pair.first, |counters| counters.accepted + counters.flooding == 60).await;
+    let first = counters(&pair.first).await;
+    assert_eq!((first.accepted, first.flooding), (20, 40));
 
-    let heard = honest(&first, &mut events).await;
-    assert!(heard.len() <= 21, "no more than the first has passed on: {heard:?}");
-    assert_eq!(second.status().await.expect("status").gossip.flooding, 0);
+    let heard = pair.hear_honest().await;
+    assert!(heard.len() <= 21, "no more than the first node has passed on: {heard:?}");
+    assert_eq!(counters(&pair.second).await.flooding, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_keeps_sending_bad_messages_is_no_longer_listened_to() {
-    let (first, _second, mut events) = pair().await;
-    let signed = |keypair: &Keypair| MessageAuthenticity::Signed(keypair.clone());
-    let mut stranger = Stranger::connect(address(&first).await, signed).await;
+async fn a_peer_that_keeps_sending_invalid_messages_is_ignored() {
+    let mut pair = pair().await;
+    let mut stranger = Stranger::connect(address(&pair.first).await, signed).await;
     for n in 1..=3 {
         stranger.say(format!("nonsense {n}").into_bytes());
-        stranger.until(&first, |counters| counters.malformed == n).await;
+        stranger.until(&pair.first, |counters| counters.malformed == n).await;
     }
-    // It is heard no more, whatever it says; others are.
+    // From now on valid messages are ignored as well.
     stranger.say(b"more nonsense".to_vec());
     stranger.say(news(1));
-    let swarm = tokio::spawn(async move { stranger.until_dropped().await });
-    assert_eq!(honest(&first, &mut events).await.len(), 1);
-    let counters = first.status().await.expect("status").gossip;
-    assert_eq!((counters.malformed, counters.accepted), (3, 1));
+    let swarm = tokio::spawn(async move { stranger.run().await });
+    assert_eq!(pair.hear_honest().await.len(), 1);
+    let first = counters(&pair.first).await;
+    assert_eq!((first.malformed, first.accepted), (3, 1));
     swarm.abort();
 }

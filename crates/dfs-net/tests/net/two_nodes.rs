@@ -1,19 +1,19 @@
-//! Two networks in one process: they find each other, ask and answer.
+//! Two networks in one process find each other, ask and answer.
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Header, Kind, Profile, Subtree};
-use dfs_net::{FetchError, Keypair, NetConfig, NetEvent, NetHandle, spawn};
+use dfs_net::{FetchError, NetEvent, NetHandle, Unreachable};
 use dfs_wire::{chunk, metadata};
 use tokio::sync::mpsc;
 
-use crate::node::{address, node};
+use crate::node::{address, node, node_with_metrics};
 
-fn empty_header() -> Header {
+pub(crate) fn empty_header() -> Header {
     Header::new(Kind::File(Profile::default()), 0, Subtree::empty()).expect("empty content")
 }
 
-/// Answers like a node that has the empty file and one chunk.
-async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) {
+/// Answers like a node that holds the empty file and one chunk of 3 MiB.
+pub(crate) async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) {
     while let Some(event) = events.recv().await {
         match event {
             NetEvent::MetadataRequest { id, request, .. } => {
@@ -34,7 +34,7 @@ async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) {
                 };
                 net.respond_chunk(id, response).await.expect("respond");
             }
-            _ => {}
+            NetEvent::Announced { .. } | NetEvent::DhtJoined => {}
         }
     }
 }
@@ -42,21 +42,23 @@ async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_finds_a_provider_and_fetches_from_it() {
     let (a, mut a_events) = node(vec![]).await;
-    let (b, _b_events) = node(vec![address(&a).await]).await;
+    let (b, _b_events, b_metrics) = node_with_metrics(vec![address(&a).await]).await;
     let header = empty_header();
     let cid = header.cid();
     assert!(matches!(a_events.recv().await, Some(NetEvent::DhtJoined)));
-    assert_eq!(a.announce(cid).await.expect("announce"), 1);
+    assert_eq!(a.start_providing(cid).await.expect("providing"), 1);
     tokio::spawn(serve(a.clone(), a_events));
 
     let mut found = b.find_providers(cid).await.expect("search");
     let provider = found.recv().await.expect("a provider");
     assert_eq!(provider, a.peer());
-    assert_eq!(b.fetch_header(provider, cid).await, Ok(header));
+    assert_eq!(b.fetch_header(provider, cid).await.expect("the header"), header);
     let other = Cid::from_bytes([1; 32]);
-    assert_eq!(b.fetch_header(provider, other).await, Err(FetchError::NotFound));
+    let fetched = b.fetch_header(provider, other).await;
+    assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
+    assert!(b.is_provider_at(a.peer(), cid).await.is_ok_and(|is_provider| !is_provider));
 
-    // More at once than are served at once.
+    // More requests at once than the provider admits.
     let bytes = vec![7; 3 << 20];
     let hash = ChunkHash::of(&bytes);
     let fetches = (0..20).map(|_| b.fetch_chunk(provider, hash));
@@ -64,33 +66,52 @@ async fn a_node_finds_a_provider_and_fetches_from_it() {
         assert_eq!(fetched.expect("the chunk"), bytes);
     }
     let absent = ChunkHash::of(b"absent");
-    assert_eq!(b.fetch_chunk(provider, absent).await, Err(FetchError::NotFound));
+    let fetched = b.fetch_chunk(provider, absent).await;
+    assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
 
     let peers = b.peers().await.expect("peers");
     assert_eq!(peers.len(), 1);
     assert!(peers[0].is_connected() && peers[0].bytes_received >= 60 << 20);
+    let metrics = dfs_metrics::encode(&b_metrics);
+    for line in [
+        "net_connected_peers 1",
+        "net_connections_established_total{direction=\"outbound\"} 1",
+        "net_dht_queries_total{kind=\"find_providers\"} 1",
+        "net_requests_sent_total{protocol=\"chunk\",outcome=\"found\"} 20",
+        "net_requests_sent_total{protocol=\"metadata\",outcome=\"not_found\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
     b.shutdown().await;
     a.shutdown().await;
-    assert!(b.status().await.is_err(), "a closed network says so");
+    assert!(b.status().await.is_err(), "a command to a closed network fails");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_banned_peer_stays_out() {
+async fn a_banned_peer_cannot_be_reached() {
     let (a, _a_events) = node(vec![]).await;
     let (b, _b_events) = node(vec![]).await;
     b.ban(a.peer()).await.expect("ban");
     b.dial(address(&a).await).await.expect("dial");
     let fetched = b.fetch_header(a.peer(), empty_header().cid()).await;
-    assert!(matches!(fetched, Err(FetchError::Unreachable { .. })), "{fetched:?}");
+    assert!(matches!(fetched, Err(FetchError::Unreachable(Unreachable::Dial))), "{fetched:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_occupied_port_is_named() {
-    let (a, _events) = node(vec![]).await;
-    let occupied = a.status().await.expect("status").listen[0].clone();
-    let mut config = NetConfig::new(Keypair::generate_ed25519());
-    config.listen = vec![occupied.clone()];
-    config.mdns = false;
-    let error = spawn(config).await.expect_err("the port is taken");
-    assert!(error.to_string().contains(&occupied.to_string()), "{error}");
+async fn hundreds_of_requests_at_once_are_all_answered() {
+    let (a, a_events) = node(vec![]).await;
+    tokio::spawn(serve(a.clone(), a_events));
+    let (b, _b_events) = node(vec![address(&a).await]).await;
+    b.dial(address(&a).await).await.expect("the network runs");
+    // Twenty downloads with sixteen requests each: more than the streams that
+    // libp2p permits on a connection.
+    let absent = ChunkHash::of(b"absent");
+    let fetches = (0..320).map(|_| b.fetch_chunk(a.peer(), absent));
+    for fetched in futures::future::join_all(fetches).await {
+        assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
+    }
+    let fetches = (0..320).map(|_| b.fetch_header(a.peer(), empty_header().cid()));
+    for fetched in futures::future::join_all(fetches).await {
+        fetched.expect("the header");
+    }
 }

@@ -1,7 +1,7 @@
 //! What is known of every peer: addresses, connections, traffic.
 //!
-//! The book is bounded. When it is full, a new peer takes the place of one
-//! that is not connected.
+//! The book is bounded. When it is full, a disconnected peer makes room for a
+//! new one.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,14 +9,11 @@ use std::time::{Duration, Instant};
 use libp2p::core::ConnectedPoint;
 use libp2p::{Multiaddr, PeerId};
 
-use crate::address::{self, MAX_ADDRESSES};
-use crate::event::PeerInfo;
-use crate::rate::Rate;
-
-/// Peers remembered.
-const MAX_PEERS: usize = 4_096;
-/// Bytes of an agent string that are kept.
-const MAX_AGENT: usize = 128;
+use super::address;
+use super::rate::Rate;
+use crate::limits::{MAX_ADDRESSES_PER_PEER, MAX_AGENT_LEN, MAX_KNOWN_PEERS};
+use crate::metrics::{Link, Metrics};
+use crate::status::PeerInfo;
 
 /// All peers by identity.
 #[derive(Debug, Default)]
@@ -24,11 +21,18 @@ pub(crate) struct PeerBook {
     peers: HashMap<PeerId, PeerInfo>,
     sent: Rate,
     received: Rate,
+    metrics: Metrics,
 }
 
 impl PeerBook {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     pub(crate) fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        self.metrics.connections_established.get_or_create(&Link::of(endpoint)).inc();
         let Some(info) = self.entry(peer) else { return };
+        let is_new = !info.is_connected();
         info.transport = address::transport(endpoint.get_remote_address());
         match endpoint {
             ConnectedPoint::Dialer { address, .. } => {
@@ -38,21 +42,27 @@ impl PeerBook {
             }
             ConnectedPoint::Listener { .. } => info.inbound += 1,
         }
-    }
-
-    pub(crate) fn disconnected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        let Some(info) = self.peers.get_mut(&peer) else { return };
-        let count = if endpoint.is_dialer() { &mut info.outbound } else { &mut info.inbound };
-        *count = count.saturating_sub(1);
-        if !info.is_connected() {
-            info.rtt = None;
+        if is_new {
+            self.metrics.connected_peers.inc();
         }
     }
 
-    /// The peer has said who it is and where it listens.
+    pub(crate) fn disconnected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        self.metrics.connections_closed.get_or_create(&Link::of(endpoint)).inc();
+        let Some(info) = self.peers.get_mut(&peer) else { return };
+        let was_connected = info.is_connected();
+        let count = if endpoint.is_dialer() { &mut info.outbound } else { &mut info.inbound };
+        *count = count.saturating_sub(1);
+        if was_connected && !info.is_connected() {
+            info.rtt = None;
+            self.metrics.connected_peers.dec();
+        }
+    }
+
+    /// Records what the peer claims about itself.
     pub(crate) fn identified(&mut self, peer: PeerId, agent: &str, addresses: &[Multiaddr]) {
         let Some(info) = self.entry(peer) else { return };
-        info.agent = Some(agent.chars().take(MAX_AGENT).collect());
+        info.agent = Some(agent[..agent.floor_char_boundary(MAX_AGENT_LEN)].to_owned());
         for addr in addresses {
             remember(info, addr.clone());
         }
@@ -71,20 +81,21 @@ impl PeerBook {
     }
 
     /// Bytes per second sent and received.
-    pub(crate) fn rates(&mut self) -> (u64, u64) {
-        let now = Instant::now();
+    pub(crate) fn rates(&mut self, now: Instant) -> (u64, u64) {
         (self.sent.per_second(now), self.received.per_second(now))
     }
 
-    pub(crate) fn sent(&mut self, peer: PeerId, bytes: usize) {
-        self.sent.add(bytes as u64, Instant::now());
+    pub(crate) fn sent(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+        self.metrics.sent.inc_by(bytes as u64);
+        self.sent.add(bytes as u64, now);
         if let Some(info) = self.peers.get_mut(&peer) {
             info.bytes_sent += bytes as u64;
         }
     }
 
-    pub(crate) fn received(&mut self, peer: PeerId, bytes: usize) {
-        self.received.add(bytes as u64, Instant::now());
+    pub(crate) fn received(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+        self.metrics.received.inc_by(bytes as u64);
+        self.received.add(bytes as u64, now);
         if let Some(info) = self.peers.get_mut(&peer) {
             info.bytes_received += bytes as u64;
         }
@@ -101,9 +112,12 @@ impl PeerBook {
     }
 
     fn entry(&mut self, peer: PeerId) -> Option<&mut PeerInfo> {
-        if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_PEERS {
-            let gone = self.peers.values().find(|info| !info.is_connected())?.peer;
-            self.peers.remove(&gone);
+        if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_KNOWN_PEERS {
+            let disconnected = self.peers.values().find(|info| !info.is_connected())?.peer;
+            self.peers.remove(&disconnected);
+        }
+        if !self.peers.contains_key(&peer) {
+            self.metrics.known_peers.set(self.peers.len() as u64 + 1);
         }
         Some(self.peers.entry(peer).or_insert_with(|| PeerInfo {
             peer,
@@ -119,11 +133,11 @@ impl PeerBook {
     }
 }
 
-/// Puts an address in front; the oldest ones fall off the end.
+/// Puts an address in front and drops the oldest ones beyond the limit.
 fn remember(info: &mut PeerInfo, addr: Multiaddr) {
     info.addresses.retain(|known| *known != addr);
     info.addresses.insert(0, addr);
-    info.addresses.truncate(MAX_ADDRESSES);
+    info.addresses.truncate(MAX_ADDRESSES_PER_PEER);
 }
 
 #[cfg(test)]
@@ -131,19 +145,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_book_and_every_page_of_it_are_bounded() {
+    fn the_book_and_each_entry_are_bounded() {
         let mut book = PeerBook::default();
         let peer = PeerId::random();
         for port in 0..100_u16 {
             book.found_at(peer, format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("address"));
         }
-        assert_eq!(book.addresses(&peer).len(), MAX_ADDRESSES);
-        book.identified(peer, &"x".repeat(100_000), &[]);
+        assert_eq!(book.addresses(&peer).len(), MAX_ADDRESSES_PER_PEER);
+        book.identified(peer, &format!("{}ä{0}", "x".repeat(MAX_AGENT_LEN - 1)), &[]);
         let agent = book.all()[0].agent.clone().expect("identified");
-        assert_eq!(agent.len(), MAX_AGENT);
-        for _ in 0..MAX_PEERS + 10 {
+        assert_eq!(agent.len(), MAX_AGENT_LEN - 1, "cut in bytes, at the border of a character");
+        for _ in 0..MAX_KNOWN_PEERS + 10 {
             book.identified(PeerId::random(), "a", &[]);
         }
-        assert_eq!(book.all().len(), MAX_PEERS);
+        assert_eq!(book.all().len(), MAX_KNOWN_PEERS);
+        assert_eq!(book.metrics.known_peers.get(), MAX_KNOWN_PEERS as u64);
+    }
+
+    #[test]
+    fn a_peer_with_several_connections_counts_once() {
+        let mut book = PeerBook::default();
+        let peer = PeerId::random();
+        let addr: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().expect("an address");
+        let endpoint = ConnectedPoint::Listener { local_addr: addr.clone(), send_back_addr: addr };
+        book.connected(peer, &endpoint);
+        book.connected(peer, &endpoint);
+        assert_eq!(book.metrics.connected_peers.get(), 1);
+        book.disconnected(peer, &endpoint);
+        assert_eq!(book.metrics.connected_peers.get(), 1);
+        book.disconnected(peer, &endpoint);
+        book.disconnected(peer, &endpoint);
+        assert_eq!(book.metrics.connected_peers.get(), 0);
     }
 }

@@ -1,24 +1,21 @@
 //! Bytes per second over the last few seconds.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Time over which the rate is taken.
-const SPAN: Duration = Duration::from_secs(3);
-/// Bytes that come within this time are counted together.
-const BIN: Duration = Duration::from_millis(100);
+use crate::timing::{RATE_BIN, RATE_SPAN};
 
-/// Counts bytes by the time at which they came.
+/// Counts bytes by the time at which they were transferred.
 #[derive(Debug, Clone, Default)]
 pub struct Rate {
     bins: VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
-    /// Takes note of bytes that came at this time.
+    /// Counts bytes transferred now.
     pub fn add(&mut self, bytes: u64, now: Instant) {
         match self.bins.back_mut() {
-            Some((start, sum)) if now - *start < BIN => *sum += bytes,
+            Some((start, sum)) if now - *start < RATE_BIN => *sum += bytes,
             _ => self.bins.push_back((now, bytes)),
         }
         self.forget(now);
@@ -29,12 +26,12 @@ impl Rate {
         self.forget(now);
         let Some((start, _)) = self.bins.front() else { return 0 };
         let bytes: u64 = self.bins.iter().map(|(_, sum)| sum).sum();
-        let millis = (now - *start).max(BIN).as_millis();
+        let millis = (now - *start).max(RATE_BIN).as_millis();
         u64::try_from(u128::from(bytes) * 1000 / millis).unwrap_or(u64::MAX)
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.bins.pop_front_if(|(start, _)| now - *start > SPAN).is_some() {}
+        while self.bins.pop_front_if(|(start, _)| now - *start > RATE_SPAN).is_some() {}
     }
 }
 
@@ -43,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_follows_what_comes_and_falls_to_nothing() {
+    fn the_rate_follows_the_transfer_and_falls_to_zero() {
         let start = Instant::now();
         let mut rate = Rate::default();
         for step in 0..20 {
-            rate.add(1000, start + step * BIN);
+            rate.add(1000, start + step * RATE_BIN);
         }
-        let now = start + 20 * BIN;
+        let now = start + 20 * RATE_BIN;
         assert_eq!(rate.per_second(now), 10_000);
-        assert_eq!(rate.per_second(now + 2 * SPAN), 0);
+        assert_eq!(rate.per_second(now + 2 * RATE_SPAN), 0);
     }
 }

@@ -1,47 +1,57 @@
-//! Provider records of the DHT: our own and those that others leave with us.
+//! Provider records: those of this node, and those that other nodes leave here.
 //!
-//! The two have separate quotas, so strangers who announce a lot can fill
-//! their own share only and never keep this node from announcing. No single
-//! peer may take more than a fraction of the strangers' share.
+//! The two have separate quotas, so records of other nodes never keep this
+//! node from providing. One node may take only a part of the quota of all
+//! others. The records live in memory; the owner of the network provides again
+//! after a restart.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use dfs_core::Cid;
 use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
 
-use crate::address::MAX_ADDRESSES;
+use crate::limits::{
+    MAX_ADDRESSES_PER_PEER, MAX_PROVIDERS_PER_KEY, MAX_RECORDS_PER_PROVIDER, MAX_REMOTE_KEYS,
+};
+use crate::metrics::{Metrics, Origin};
 
-/// Keys of strangers that are kept.
-const MAX_REMOTE_KEYS: usize = 65_536;
-/// Providers kept per key; a search is content with fewer.
-const MAX_PROVIDERS_PER_KEY: usize = 20;
-/// Records kept for one stranger.
-const MAX_PER_PROVIDER: usize = 8_192;
-
-/// The store that Kademlia works on.
+/// The record store of Kademlia.
 #[derive(Debug)]
 pub(crate) struct ProviderStore {
     local_peer: PeerId,
     local: HashMap<RecordKey, ProviderRecord>,
     remote: HashMap<RecordKey, Vec<ProviderRecord>>,
-    /// How many records of each stranger are in `remote`.
+    /// Number of records in `remote` by provider.
     per_provider: HashMap<PeerId, usize>,
+    metrics: Metrics,
 }
 
 impl ProviderStore {
-    pub(crate) fn new(local_peer: PeerId) -> Self {
+    pub(crate) fn new(local_peer: PeerId, metrics: Metrics) -> Self {
         Self {
             local_peer,
             local: HashMap::new(),
             remote: HashMap::new(),
             per_provider: HashMap::new(),
+            metrics,
         }
     }
 
-    /// Drops records of others that have expired.
+    /// Whether the store holds a record of this provider for the content.
+    pub(crate) fn is_provider(&self, cid: Cid, peer: &PeerId) -> bool {
+        let key = RecordKey::new(cid.as_bytes());
+        if *peer == self.local_peer {
+            return self.local.contains_key(&key);
+        }
+        let records = self.remote.get(&key).into_iter().flatten();
+        records.into_iter().any(|record| record.provider == *peer)
+    }
+
+    /// Drops expired records of other nodes.
     pub(crate) fn sweep(&mut self, now: Instant) {
         let per_provider = &mut self.per_provider;
         self.remote.retain(|_, records| {
@@ -54,10 +64,18 @@ impl ProviderStore {
             });
             !records.is_empty()
         });
+        self.count();
+    }
+
+    fn count(&self) {
+        let gauge =
+            |origin| self.metrics.provider_records.get_or_create(&Origin { origin }).clone();
+        gauge("local").set(self.local.len() as u64);
+        gauge("remote").set(self.per_provider.values().sum::<usize>() as u64);
     }
 
     fn add_remote(&mut self, mut record: ProviderRecord) -> Result<()> {
-        record.addresses.truncate(MAX_ADDRESSES);
+        record.addresses.truncate(MAX_ADDRESSES_PER_PEER);
         if !self.remote.contains_key(&record.key) && self.remote.len() >= MAX_REMOTE_KEYS {
             return Err(Error::MaxProvidedKeys);
         }
@@ -67,7 +85,7 @@ impl ProviderStore {
             *known = record;
             return Ok(());
         }
-        if records.len() >= MAX_PROVIDERS_PER_KEY || count >= MAX_PER_PROVIDER {
+        if records.len() >= MAX_PROVIDERS_PER_KEY || count >= MAX_RECORDS_PER_PROVIDER {
             if records.is_empty() {
                 self.remote.remove(&record.key);
             }
@@ -99,7 +117,7 @@ impl RecordStore for ProviderStore {
         None
     }
 
-    /// Nobody may leave values here: DFS has no use for them.
+    /// Refuses values: DFS stores provider records only.
     fn put(&mut self, _: Record) -> Result<()> {
         Err(Error::MaxRecords)
     }
@@ -113,9 +131,11 @@ impl RecordStore for ProviderStore {
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
         if record.provider == self.local_peer {
             self.local.insert(record.key.clone(), record);
-            return Ok(());
+        } else {
+            self.add_remote(record)?;
         }
-        self.add_remote(record)
+        self.count();
+        Ok(())
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
@@ -130,9 +150,7 @@ impl RecordStore for ProviderStore {
     fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
         if *provider == self.local_peer {
             self.local.remove(key);
-            return;
-        }
-        if let Some(records) = self.remote.get_mut(key) {
+        } else if let Some(records) = self.remote.get_mut(key) {
             let before = records.len();
             records.retain(|record| record.provider != *provider);
             if records.len() < before {
@@ -142,6 +160,7 @@ impl RecordStore for ProviderStore {
                 self.remote.remove(key);
             }
         }
+        self.count();
     }
 }
 
@@ -154,44 +173,50 @@ mod tests {
         ProviderRecord::new(RecordKey::new(&key.to_le_bytes()), provider, Vec::new())
     }
 
+    fn store(local_peer: PeerId) -> ProviderStore {
+        ProviderStore::new(local_peer, Metrics::default())
+    }
+
     #[test]
-    fn strangers_cannot_take_our_place() {
-        let (us, stranger) = (PeerId::random(), PeerId::random());
-        let mut store = ProviderStore::new(us);
+    fn records_of_other_nodes_never_displace_local_ones() {
+        let (us, remote_peer) = (PeerId::random(), PeerId::random());
+        let mut store = store(us);
         let mut taken = 0;
-        while store.add_provider(record(taken, stranger)).is_ok() {
+        while store.add_provider(record(taken, remote_peer)).is_ok() {
             taken += 1;
         }
-        assert_eq!(taken as usize, MAX_PER_PROVIDER);
+        assert_eq!(taken as usize, MAX_RECORDS_PER_PROVIDER);
         let ours = record(taken + 1, us);
-        store.add_provider(ours.clone()).expect("our own share is ours");
+        store.add_provider(ours.clone()).expect("the local quota is separate");
         assert_eq!(store.providers(&ours.key), vec![ours]);
         let other = record(taken + 2, PeerId::random());
-        store.add_provider(other).expect("one stranger does not shut out another");
+        store.add_provider(other).expect("the quota of another provider");
     }
 
     #[test]
     fn a_key_has_a_bounded_number_of_providers() {
-        let mut store = ProviderStore::new(PeerId::random());
+        let mut store = store(PeerId::random());
         let added = (0..100).filter(|_| store.add_provider(record(1, PeerId::random())).is_ok());
         assert_eq!(added.count(), MAX_PROVIDERS_PER_KEY);
     }
 
     #[test]
     fn expired_records_are_swept_and_their_quota_is_freed() {
-        let stranger = PeerId::random();
-        let mut store = ProviderStore::new(PeerId::random());
+        let remote_peer = PeerId::random();
+        let mut store = store(PeerId::random());
         let now = Instant::now();
-        let mut short = record(1, stranger);
+        let mut short = record(1, remote_peer);
         short.expires = Some(now + Duration::from_secs(1));
-        let mut long = record(2, stranger);
+        let mut long = record(2, remote_peer);
         long.expires = Some(now + Duration::from_secs(100));
         store.add_provider(short.clone()).expect("room");
         store.add_provider(long.clone()).expect("room");
         store.sweep(now + Duration::from_secs(2));
         assert!(store.providers(&short.key).is_empty());
         assert_eq!(store.providers(&long.key).len(), 1);
-        store.remove_provider(&long.key, &stranger);
+        store.remove_provider(&long.key, &remote_peer);
         assert!(store.per_provider.is_empty() && store.remote.is_empty());
+        let kept = store.metrics.provider_records.get_or_create(&Origin { origin: "remote" });
+        assert_eq!(kept.get(), 0);
     }
 }

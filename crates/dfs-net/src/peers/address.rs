@@ -1,35 +1,33 @@
-//! Which addresses are worth keeping.
+//! What a multiaddress says, and which addresses are worth keeping.
 
 use std::net::{IpAddr, SocketAddr};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-/// Addresses kept per peer; the rest of what it names is ignored.
-pub(crate) const MAX_ADDRESSES: usize = 8;
-
-/// Whether an address that a peer names for itself can be of use, given the
-/// address under which it is connected: loopback addresses only to those who
-/// are on this machine themselves, unspecified ones to nobody.
-pub(crate) fn is_useful(named: &Multiaddr, connected: &Multiaddr) -> bool {
-    match ip(named) {
+/// Whether an address that a peer claims can be reached, given the address at
+/// which the peer is connected. A loopback address is of use only for a peer on
+/// this machine, an unspecified address never.
+pub(crate) fn is_useful(claimed: &Multiaddr, connected: &Multiaddr) -> bool {
+    match ip(claimed) {
         Some(ip) if ip.is_unspecified() => false,
-        Some(named) if named.is_loopback() => {
-            self::ip(connected).is_some_and(|ip| ip.is_loopback())
+        Some(claimed) if claimed.is_loopback() => {
+            ip(connected).is_some_and(|connected| connected.is_loopback())
         }
         Some(_) => true,
-        None => named
+        None => claimed
             .iter()
             .any(|part| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))),
     }
 }
 
-/// Whether the address goes through a relay, which carries no transfers.
+/// Whether the address leads through a relay. Relays carry too little data for
+/// transfers.
 pub(crate) fn is_relayed(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-/// What an address is reached over.
+/// The transport of an address.
 pub(crate) fn transport(addr: &Multiaddr) -> &'static str {
     addr.iter()
         .find_map(|part| match part {
@@ -40,7 +38,7 @@ pub(crate) fn transport(addr: &Multiaddr) -> &'static str {
         .unwrap_or("other")
 }
 
-/// Splits a trailing `/p2p/…` off.
+/// Splits off a trailing `/p2p/…`.
 pub(crate) fn split_peer(addr: &Multiaddr) -> (Option<PeerId>, Multiaddr) {
     let mut addr = addr.clone();
     match addr.iter().last() {
@@ -52,7 +50,7 @@ pub(crate) fn split_peer(addr: &Multiaddr) -> (Option<PeerId>, Multiaddr) {
     }
 }
 
-/// The socket that a plain TCP address stands for.
+/// The socket address that a plain TCP address stands for.
 pub(crate) fn tcp_socket(addr: &Multiaddr) -> Option<SocketAddr> {
     let port = addr.iter().find_map(|part| match part {
         Protocol::Tcp(port) => Some(port),
@@ -74,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_of_use_on_this_machine_only() {
+    fn loopback_addresses_are_useful_only_for_peers_on_this_machine() {
         let parse = |text: &str| text.parse::<Multiaddr>().expect("an address");
         let (loopback, remote) = (parse("/ip4/127.0.0.1/tcp/1"), parse("/ip4/192.0.2.7/tcp/1"));
         assert!(is_useful(&loopback, &loopback));

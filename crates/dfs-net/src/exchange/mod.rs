@@ -1,0 +1,74 @@
+//! Requests and responses between nodes, in both directions.
+//!
+//! [`ChunkServer`] and [`MetadataServer`] hold the requests of peers until the
+//! owner of the network answers them; [`Outgoing`] holds the requests of this
+//! node until peers answer. The codecs limit the silence on a stream. Reading
+//! and checking content is up to the owner.
+
+mod chunks;
+mod codec;
+mod idle;
+mod metadata;
+mod outgoing;
+
+use dfs_wire::{chunk, metadata as wire};
+use libp2p::StreamProtocol;
+use libp2p::request_response::{self, ProtocolSupport};
+
+use crate::event::NetEvent;
+use crate::limits::MAX_STREAMS;
+use crate::timing::EXCHANGE_TIMEOUT;
+pub(crate) use chunks::ChunkServer;
+pub(crate) use codec::{ChunkCodec, MetadataCodec};
+pub(crate) use metadata::MetadataServer;
+pub(crate) use outgoing::{Outgoing, Waiting, failure};
+
+/// What a server asks the event loop to do.
+#[derive(Debug)]
+pub(crate) enum Serve<C, R> {
+    /// Report a request to the owner.
+    Emit(NetEvent),
+    /// Write a response.
+    Respond(C, R),
+}
+
+/// The behaviour of the metadata protocol.
+pub(crate) fn metadata_behaviour() -> request_response::Behaviour<MetadataCodec> {
+    let protocol = StreamProtocol::new(wire::PROTOCOL);
+    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config())
+}
+
+/// The behaviour of the chunk protocol.
+pub(crate) fn chunk_behaviour() -> request_response::Behaviour<ChunkCodec> {
+    let protocol = StreamProtocol::new(chunk::PROTOCOL);
+    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config())
+}
+
+fn config() -> request_response::Config {
+    request_response::Config::default()
+        .with_request_timeout(EXCHANGE_TIMEOUT)
+        .with_max_concurrent_streams(MAX_STREAMS)
+}
+
+/// Content bytes of a metadata response.
+pub(crate) fn metadata_len(response: &wire::Response) -> usize {
+    match response {
+        wire::Response::Header(_) => dfs_core::header::HEADER_LEN,
+        wire::Response::Page(page, proof) => {
+            page.leaves().len() * dfs_core::merkle::page::LEAF_LEN
+                + proof.siblings.len() * dfs_core::merkle::SUBTREE_LEN
+        }
+        wire::Response::NotFound | wire::Response::Busy { .. } | wire::Response::Provided(_) => 0,
+    }
+}
+
+/// The label of a metadata response in metrics and spans.
+pub(crate) fn metadata_outcome(response: &wire::Response) -> &'static str {
+    match response {
+        wire::Response::Header(_) | wire::Response::Page(..) | wire::Response::Provided(_) => {
+            "found"
+        }
+        wire::Response::NotFound => "not_found",
+        wire::Response::Busy { .. } => "busy",
+    }
+}

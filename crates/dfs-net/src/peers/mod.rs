@@ -1,0 +1,248 @@
+//! Peers: what is known of them, which ones are dialled and which are refused.
+//!
+//! [`Peers`] is fed with the connection events of the swarm and with what
+//! identify, ping and mDNS report. It asks for dials and bans by [`Effect`]s.
+//! Requests and content of peers are the business of [`crate::exchange`].
+
+pub(crate) mod address;
+mod bans;
+mod book;
+mod bootstrap;
+mod rate;
+mod self_dial;
+
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, ListenError};
+use libp2p::{Multiaddr, PeerId, TransportError, identify};
+
+use crate::effect::Effect;
+use crate::limits::MAX_ADDRESSES_PER_PEER;
+use crate::metrics::Metrics;
+use crate::status::{BootstrapStatus, PeerInfo};
+use bans::Bans;
+use book::PeerBook;
+use bootstrap::Bootstrap;
+pub use rate::Rate;
+use self_dial::SelfDials;
+
+/// All peers of this node.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    local_peer: PeerId,
+    book: PeerBook,
+    bans: Bans,
+    bootstrap: Bootstrap,
+    self_dials: SelfDials,
+    metrics: Metrics,
+}
+
+impl Peers {
+    pub(crate) fn new(local_peer: PeerId, bootstrap: &[Multiaddr], metrics: Metrics) -> Self {
+        Self {
+            local_peer,
+            book: PeerBook::new(metrics.clone()),
+            bans: Bans::new(metrics.clone()),
+            bootstrap: Bootstrap::new(local_peer, bootstrap),
+            self_dials: SelfDials::default(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<PeerInfo> {
+        self.book.all()
+    }
+
+    pub(crate) fn bootstrap_status(&self) -> BootstrapStatus {
+        self.bootstrap.status()
+    }
+
+    /// Content bytes per second sent and received.
+    pub(crate) fn rates(&mut self, now: Instant) -> (u64, u64) {
+        self.book.rates(now)
+    }
+
+    pub(crate) fn on_sent(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+        self.book.sent(peer, bytes, now);
+    }
+
+    pub(crate) fn on_received(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+        self.book.received(peer, bytes, now);
+    }
+
+    /// Addresses at which the peer may be reached, the latest first.
+    pub(crate) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.book.addresses(peer)
+    }
+
+    /// How to connect to a peer at any address that this node knows for it.
+    pub(crate) fn dial_peer(&self, peer: PeerId) -> DialOpts {
+        DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(self.book.addresses(&peer))
+            .extend_addresses_through_behaviour()
+            .build()
+    }
+
+    /// How to connect to one address, unless it is one of this node.
+    pub(crate) fn dial_address(&self, addr: &Multiaddr) -> Option<DialOpts> {
+        match address::split_peer(addr) {
+            (Some(peer), _) if peer == self.local_peer => None,
+            (Some(peer), addr) => Some(
+                DialOpts::peer_id(peer)
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .addresses(vec![addr])
+                    .build(),
+            ),
+            (None, addr) => Some(addr.into()),
+        }
+    }
+
+    pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) -> Effect {
+        tracing::warn!(%peer, "peer banned for an hour: it sent bytes that are not the content");
+        self.bans.ban(peer, now);
+        Effect::Block(peer)
+    }
+
+    pub(crate) fn on_connected(
+        &mut self,
+        peer: PeerId,
+        attempt: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        tracing::debug!(%peer, addr = %endpoint.get_remote_address(), "connected");
+        self.book.connected(peer, endpoint);
+        self.bootstrap.on_connected(attempt, peer);
+    }
+
+    pub(crate) fn on_disconnected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        self.book.disconnected(peer, endpoint);
+    }
+
+    /// A dial has failed, or was refused before it began.
+    pub(crate) fn on_dial_failed(
+        &mut self,
+        attempt: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+        now: Instant,
+    ) {
+        if let DialError::DialPeerConditionFalse(_) = error {
+            self.bootstrap.on_superseded(attempt);
+            return;
+        }
+        self.metrics.dial_failures.inc();
+        if let Some(addr) = own_identity(error, &self.local_peer) {
+            self.self_dials.on_outgoing(addr, now);
+        }
+        let cause = describe(error);
+        if !self.bootstrap.on_failed(attempt, &cause) {
+            tracing::debug!(peer = peer.map(tracing::field::display), cause, "not connected");
+        }
+    }
+
+    pub(crate) fn on_incoming_failed(&mut self, error: &ListenError, now: Instant) {
+        match error {
+            ListenError::LocalPeerId { address } => self.self_dials.on_incoming(address, now),
+            ListenError::Aborted
+            | ListenError::WrongPeerId { .. }
+            | ListenError::Denied { .. }
+            | ListenError::Transport(_) => self.self_dials.on_incoming_failed(now),
+        }
+    }
+
+    /// A peer has said who it is and where it listens.
+    pub(crate) fn on_identified(
+        &mut self,
+        peer: PeerId,
+        info: &identify::Info,
+        serves_dht: bool,
+    ) -> Vec<Effect> {
+        let connected = self.book.addresses(&peer).into_iter().next();
+        // Without an address of the peer, the address under which the peer
+        // sees this node tells as well whether it is on this machine.
+        let connected = connected.unwrap_or_else(|| info.observed_addr.clone());
+        let useful: Vec<Multiaddr> = info
+            .listen_addrs
+            .iter()
+            .map(|addr| address::split_peer(addr).1)
+            .filter(|addr| address::is_useful(addr, &connected) && !address::is_relayed(addr))
+            .take(MAX_ADDRESSES_PER_PEER)
+            .collect();
+        self.book.identified(peer, &info.agent_version, &useful);
+        if !serves_dht {
+            return Vec::new();
+        }
+        useful.into_iter().map(|addr| Effect::AddDhtAddress(peer, addr)).collect()
+    }
+
+    pub(crate) fn on_round_trip(&mut self, peer: PeerId, rtt: Duration) {
+        self.book.measured(peer, rtt);
+    }
+
+    /// mDNS has found peers in the local network.
+    pub(crate) fn on_discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (peer, addr) in found {
+            let (_, addr) = address::split_peer(&addr);
+            self.book.found_at(peer, addr);
+            effects.push(Effect::Connect(peer));
+        }
+        effects
+    }
+
+    /// Lifts bans that have ended and dials bootstrap nodes if the node is
+    /// alone.
+    pub(crate) fn on_tick(&mut self, is_alone: bool, now: Instant) -> Vec<Effect> {
+        self.self_dials.on_tick(now);
+        let mut effects = Vec::new();
+        while let Some(peer) = self.bans.ended(now) {
+            effects.push(Effect::Unblock(peer));
+        }
+        if is_alone {
+            effects.extend(self.bootstrap.due(now).into_iter().map(Effect::Dial));
+        }
+        effects
+    }
+}
+
+/// The address at which a dial met the identity of this node.
+fn own_identity<'a>(error: &'a DialError, local_peer: &PeerId) -> Option<&'a Multiaddr> {
+    match error {
+        DialError::LocalPeerId { address } => Some(address),
+        DialError::WrongPeerId { obtained, address } if obtained == local_peer => Some(address),
+        _ => None,
+    }
+}
+
+/// The cause of a failed dial in one line; libp2p nests four.
+fn describe(error: &DialError) -> String {
+    match error {
+        DialError::Transport(errors) => match errors.last() {
+            Some((_, TransportError::Other(error))) => innermost(error),
+            Some((_, TransportError::MultiaddrNotSupported(_))) => {
+                "no transport supports the address".to_owned()
+            }
+            None => "no address could be tried".to_owned(),
+        },
+        DialError::WrongPeerId { obtained, .. } => {
+            format!("another node answers at this address: {obtained}")
+        }
+        DialError::LocalPeerId { .. } => "the address leads back to this identity".to_owned(),
+        DialError::NoAddresses => "no address is known".to_owned(),
+        DialError::Denied { cause } => innermost(cause),
+        DialError::Aborted | DialError::DialPeerConditionFalse(_) => "given up".to_owned(),
+    }
+}
+
+/// The last error of a chain, which is the one that the operating system or the
+/// resolver reported.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

@@ -1,0 +1,56 @@
+//! Every interval, timeout and back-off of the network, with its reason.
+//!
+//! All of them run on the monotonic clock. Nothing in this crate depends on
+//! the wall clock, so setting the clock of the machine changes nothing here.
+
+use std::time::Duration;
+
+/// Interval at which expired state is dropped and due retries are made.
+pub(crate) const TICK: Duration = Duration::from_secs(5);
+/// Time that the start waits for the listeners to report an address. A host
+/// without a network gets its addresses later.
+pub(crate) const LISTEN_WAIT: Duration = Duration::from_secs(5);
+/// Time that the tasks of connections get to end at the shutdown. Then the
+/// tasks that still close a stream to a dead peer are cancelled.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Time after which an unused connection is closed. Setting up a new one costs
+/// several round trips.
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// Longest silence on a stream. A whole exchange has no limit, because a slow
+/// line may take minutes for one chunk.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Limit that libp2p demands for a whole exchange. [`IDLE_TIMEOUT`] ends
+/// exchanges in practice.
+pub(crate) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Time that a peer is asked to wait before it repeats a request for which
+/// there is no room now, in milliseconds.
+pub(crate) const BUSY_RETRY_MS: u32 = 500;
+
+/// Time after which a DHT query ends with what it has found. A query that
+/// takes longer is waiting for dead nodes.
+pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lifetime of provider records: those of other nodes here, and by convention
+/// ours at other nodes.
+pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(48 * 3600);
+
+/// Lifetime of a ban.
+pub(crate) const BAN: Duration = Duration::from_secs(3600);
+/// First wait before a bootstrap node is dialled again; it doubles with each
+/// failure.
+pub(crate) const BOOTSTRAP_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest wait before a bootstrap node is dialled again.
+pub(crate) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Time in which both ends of a connection from this node to itself report it.
+pub(crate) const SELF_DIAL_WAIT: Duration = Duration::from_secs(2);
+
+/// Time over which the announcements of an author are counted.
+pub(crate) const ANNOUNCEMENT_WINDOW: Duration = Duration::from_secs(60);
+/// Time until gossip forgives an invalid message. Within an hour the message
+/// loses little of its weight.
+pub(crate) const GOSSIP_FORGIVENESS: Duration = Duration::from_secs(24 * 3600);
+
+/// Time over which a transfer rate is averaged.
+pub(crate) const RATE_SPAN: Duration = Duration::from_secs(3);
+/// Resolution of a transfer rate.
+pub(crate) const RATE_BIN: Duration = Duration::from_millis(100);
