@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use dfs_wire::WireError;
+use dfs_wire::Breach;
 use libp2p::{Multiaddr, kad, noise};
 
 /// Why the network cannot do what its owner asked for.
@@ -75,7 +75,7 @@ pub enum PeerFault {
     #[error("the peer broke the protocol")]
     Malformed {
         /// What the decoder reported.
-        source: WireError,
+        source: Breach,
     },
     /// The peer answered with another kind of response than was asked for.
     #[error("the peer answered another question")]

@@ -51,7 +51,7 @@ pub use command::{Command, Reply};
 pub use config::{DhtMode, NetConfig};
 pub use dfs_core::{ChunkHash, Cid, Header, Page, PageProof};
 pub use dfs_metrics::Registry;
-pub use dfs_wire::{Announcement, WireError, chunk, metadata};
+pub use dfs_wire::{Announcement, Breach, chunk, metadata};
 pub use error::{FetchError, NetError, PeerFault, SetupError, Unreachable};
 pub use event::NetEvent;
 pub use handle::NetHandle;

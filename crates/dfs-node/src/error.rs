@@ -158,9 +158,11 @@ impl NodeError {
             Self::Identity(error) => kind_of_identity(error),
             Self::Download { kind, .. } => *kind,
             Self::ShuttingDown | Self::Net(NetError::Closed) => FailureKind::ShuttingDown,
-            Self::Changed { .. } | Self::Stream { .. } | Self::Net(_) | Self::PartEnded { .. } => {
-                FailureKind::Other
-            }
+            Self::Net(NetError::Listen { source, .. }) => kind_of_io(source),
+            Self::Changed { .. }
+            | Self::Stream { .. }
+            | Self::Net(NetError::Setup(_) | NetError::Provide { .. })
+            | Self::PartEnded { .. } => FailureKind::Other,
         }
     }
 
@@ -207,7 +209,8 @@ fn kind_of_store(error: &StoreError) -> FailureKind {
 fn kind_of_identity(error: &IdentityError) -> FailureKind {
     match error {
         IdentityError::Exposed { .. } => FailureKind::Permission,
-        _ => FailureKind::Other,
+        IdentityError::Io { source, .. } => kind_of_io(source),
+        IdentityError::Invalid { .. } | IdentityError::DanglingLink { .. } => FailureKind::Usage,
     }
 }
 

@@ -43,8 +43,8 @@ pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
 pub use dfs_core::{ChunkHash, Cid, Header, HeaderError, Kind, Leaf, Manifest, Profile, TreeHash};
 pub use dfs_metrics::Registry;
 pub use dfs_net::{
-    DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError, NetStatus, PeerId, PeerInfo,
-    identity,
+    BootstrapStatus, DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError, NetStatus,
+    PeerId, PeerInfo, identity,
 };
 pub use dfs_store::{Item, ProvideRecord, RocksOptions, StoreError};
 pub use dfs_wire::Announcement;

@@ -68,7 +68,7 @@ impl NodeRuntime {
                 Arc::new(blocking(move || RocksStore::open(&path, &options)).await?)
             }
         };
-        let (net, events) = dfs_net::spawn(config.net).await?;
+        let (net, events) = dfs_net::spawn(config.net, registry).await?;
         let disk = Disk::new(store);
         Self::compose(disk, net, events, config.provide_interval, metrics).await
     }

@@ -30,7 +30,8 @@ struct Status {
     announcements_accepted: u64,
     announcements_malformed: u64,
     announcements_flooding: u64,
-    announcements_dropped: u64,
+    bootstrap_configured: u32,
+    bootstrap_reached: u32,
 }
 
 impl From<StatusReply> for Status {
@@ -53,7 +54,8 @@ impl From<StatusReply> for Status {
             announcements_accepted: reply.announcements_accepted,
             announcements_malformed: reply.announcements_malformed,
             announcements_flooding: reply.announcements_flooding,
-            announcements_dropped: reply.announcements_dropped,
+            bootstrap_configured: reply.bootstrap_configured,
+            bootstrap_reached: reply.bootstrap_reached,
         }
     }
 }
@@ -64,9 +66,10 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
     if format.json {
         return Ok(render::json(&status)?);
     }
-    let refused = status.announcements_malformed
-        + status.announcements_flooding
-        + status.announcements_dropped;
+    let refused = status.announcements_malformed + status.announcements_flooding;
+    let bootstrap = (status.bootstrap_configured > 0).then(|| {
+        format!("{} of {} reached", status.bootstrap_reached, status.bootstrap_configured)
+    });
     let (dht_peers, heard) = (status.dht_peers.into(), status.announcements_accepted);
     let mut rows = vec![("peer", status.peer_id), ("version", status.version)];
     rows.extend(status.listen.into_iter().map(|addr| ("listen", addr)));
@@ -84,6 +87,9 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
         ("items", status.items.to_string()),
         ("downloads", format!("{} running", status.active_downloads)),
         ("peers", format!("{} connected", status.connected_peers)),
+    ]);
+    rows.extend(bootstrap.map(|reached| ("bootstrap", reached)));
+    rows.extend([
         ("sending", format!("{}/s", HumanBytes(status.send_rate))),
         ("receiving", format!("{}/s", HumanBytes(status.receive_rate))),
         ("dht", format!("{}, {} known", status.dht_mode, render::count(dht_peers, "node"))),

@@ -34,7 +34,8 @@ pub(super) async fn status(client: &NodeClient) -> Result<proto::StatusReply, St
         announcements_accepted: net.gossip.accepted,
         announcements_malformed: net.gossip.malformed,
         announcements_flooding: net.gossip.flooding,
-        announcements_dropped: net.gossip.dropped,
+        bootstrap_configured: narrow(net.bootstrap.configured),
+        bootstrap_reached: narrow(net.bootstrap.reached),
     })
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use dfs_wire::WireError;
+use dfs_wire::Breach;
 use libp2p::PeerId;
 use libp2p::request_response::{OutboundFailure, OutboundRequestId};
 
@@ -124,7 +124,7 @@ pub(crate) fn failure(error: OutboundFailure) -> FetchError {
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             Unreachable::TimedOut.into()
         }
-        OutboundFailure::Io(error) => match error.downcast::<WireError>() {
+        OutboundFailure::Io(error) => match error.downcast::<Breach>() {
             Ok(source) => PeerFault::Malformed { source }.into(),
             Err(source) => Unreachable::Stream { source }.into(),
         },
@@ -135,6 +135,7 @@ pub(crate) fn failure(error: OutboundFailure) -> FetchError {
 mod tests {
     use std::io;
 
+    use dfs_wire::WireError;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -189,11 +190,11 @@ mod tests {
 
     #[test]
     fn failures_are_sorted_by_fault() {
-        let wire = WireError::TooLarge { found: 2, limit: 1 };
-        let error = failure(OutboundFailure::Io(wire.into()));
+        let breach = Breach::FrameLength { found: 2, limit: 1 };
+        let error = failure(OutboundFailure::Io(WireError::from(breach).into()));
         assert!(matches!(
             error,
-            FetchError::Fault(PeerFault::Malformed { source: WireError::TooLarge { .. } })
+            FetchError::Fault(PeerFault::Malformed { source: Breach::FrameLength { .. } })
         ));
         let error = failure(OutboundFailure::Io(io::ErrorKind::TimedOut.into()));
         assert!(matches!(error, FetchError::Unreachable(Unreachable::TimedOut)));

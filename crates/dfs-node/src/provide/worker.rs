@@ -107,7 +107,7 @@ impl Reprovide {
             Command::Forget { cid, respond_to } => {
                 self.schedule.remove(&cid);
                 // The network may have ended: then it publishes nothing either.
-                let _ = self.net.withdraw(cid).await;
+                let _ = self.net.stop_providing(cid).await;
                 let _ = respond_to.send(());
             }
             Command::Restore { cid, respond_to } => {
@@ -149,7 +149,7 @@ impl Reprovide {
             self.disk.run(move |store| store.commit(delete)).await?;
         }
         self.schedule.remove(&cid);
-        self.net.withdraw(cid).await?;
+        self.net.stop_providing(cid).await?;
         Ok(known)
     }
 
@@ -157,7 +157,8 @@ impl Reprovide {
     fn publish(&mut self, cid: Cid, respond_to: Option<Responder>) {
         self.schedule.take(&cid);
         let net = self.net.clone();
-        self.publishing.push(Box::pin(async move { (cid, net.announce(cid).await, respond_to) }));
+        self.publishing
+            .push(Box::pin(async move { (cid, net.start_providing(cid).await, respond_to) }));
     }
 
     /// Notes how an announcement has ended and when the next is due.
@@ -168,7 +169,7 @@ impl Reprovide {
     ) -> Result<ProvideRecord, NodeError> {
         if self.schedule.due_ms(&cid).is_none() {
             // The content was removed, or is no longer provided, since then.
-            self.net.withdraw(cid).await?;
+            self.net.stop_providing(cid).await?;
             return Err(NodeError::NotHeld { cid });
         }
         let now = now_ms();

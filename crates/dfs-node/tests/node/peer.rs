@@ -84,7 +84,9 @@ impl Peer {
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
         config.bootstrap = others;
         config.mdns = false;
-        let (net, mut events) = dfs_net::spawn(config).await.expect("a network on loopback");
+        let (net, mut events) = dfs_net::spawn(config, &mut dfs_node::Registry::default())
+            .await
+            .expect("a network on loopback");
         let status = net.status().await.expect("status");
         let addr = status.listen[0].clone().with_p2p(status.peer).expect("without a peer");
         let handle = net.clone();
@@ -105,7 +107,7 @@ impl Peer {
 
     /// Publishes a provider record until at least one node has received it.
     pub(crate) async fn announce(&self, cid: Cid) {
-        while self.net.announce(cid).await.expect("announce") == 0 {
+        while self.net.start_providing(cid).await.expect("announce") == 0 {
             tokio::task::yield_now().await;
         }
     }

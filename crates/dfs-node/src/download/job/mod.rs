@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
-use dfs_net::{FetchError, NetHandle, PeerId, Rate};
+use dfs_net::{FetchError, NetHandle, PeerFault, PeerId, Rate, Unreachable};
 use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
@@ -526,9 +526,12 @@ fn fault(error: FetchError) -> Fault {
     match error {
         FetchError::NotFound => Fault::NotFound,
         FetchError::Busy { retry } => Fault::Busy { retry },
-        FetchError::TimedOut => Fault::TimedOut,
-        FetchError::Protocol { .. } => Fault::Breach,
-        _ => Fault::Unreachable,
+        FetchError::Fault(PeerFault::Malformed { .. } | PeerFault::WrongResponse) => Fault::Breach,
+        FetchError::Unreachable(Unreachable::TimedOut) => Fault::TimedOut,
+        FetchError::Unreachable(
+            Unreachable::Dial | Unreachable::ConnectionClosed | Unreachable::Stream { .. },
+        )
+        | FetchError::Closed => Fault::Unreachable,
     }
 }
 
