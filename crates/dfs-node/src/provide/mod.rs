@@ -147,9 +147,11 @@ impl Provide {
     fn with_due_times(&self, mut rows: Vec<(Cid, ProvideRecord)>) -> Vec<(Cid, ProvideRecord)> {
         let (respond_to, due) = oneshot::channel();
         let cids = rows.iter().map(|(cid, _)| *cid).collect();
-        let asked = self.commands.blocking_send(Command::Due { cids, respond_to });
         // Without the worker the recorded times are the best there are.
-        if let (Ok(()), Ok(due)) = (asked, due.blocking_recv()) {
+        if self.commands.blocking_send(Command::Due { cids, respond_to }).is_err() {
+            return rows;
+        }
+        if let Ok(due) = due.blocking_recv() {
             for (cid, record) in &mut rows {
                 record.due_ms = due.get(cid).copied().unwrap_or(record.due_ms);
             }

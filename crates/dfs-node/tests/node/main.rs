@@ -6,3 +6,4 @@ mod hostile;
 mod peer;
 mod raw;
 mod share;
+mod stop;
