@@ -1,8 +1,10 @@
 //! What one commit writes: all of it or nothing.
 
+use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Page, TreeHash};
 
-use crate::record::{DownloadRecord, Item, ProvideRecord};
+use crate::layout::Family;
+use crate::table::{Key, Record};
 
 /// For what pages and their chunks are kept: content, by its CID, or an addition
 /// that does not know its CID yet, by a random number.
@@ -10,9 +12,10 @@ use crate::record::{DownloadRecord, Item, ProvideRecord};
 pub struct Owner([u8; 32]);
 
 impl Owner {
-    /// An owner that is no content; the bytes have to be random.
+    /// The owner of the pages of an unfinished addition; the bytes have to be
+    /// random.
     #[must_use]
-    pub const fn provisional(bytes: [u8; 32]) -> Self {
+    pub const fn staging(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -31,81 +34,102 @@ impl From<Cid> for Owner {
 
 /// One change within a [`Batch`].
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Row {
-    /// Store a chunk together with the rows (for what is small or slow; large
-    /// amounts go through [`crate::ChunkStore::put_chunk`]).
-    Chunk(ChunkHash, bytes::Bytes),
-    /// Store a page of leaves under its root and hold it for an owner; from
-    /// then on its chunks are kept too.
-    Page {
-        /// The content or addition that needs it.
-        owner: Owner,
-        /// Hash of its root.
-        root: TreeHash,
-        /// The leaves.
-        page: Page,
-    },
-    /// Hand these pages over from one owner to another.
-    Adopt {
-        /// The owner so far.
-        from: Owner,
-        /// The owner from now on.
-        to: Owner,
-        /// Hashes of the roots of the pages.
-        roots: Vec<TreeHash>,
-    },
-    /// Let go of these pages of this owner the next time the store is opened,
-    /// unless they are adopted or stored again before: what a crash would leave
-    /// behind.
-    Provisional {
-        /// The owner.
-        owner: Owner,
-        /// Hashes of the roots of the pages.
-        roots: Vec<TreeHash>,
-    },
-    /// Hold this content.
-    Item(Box<Item>),
-    /// Forget this content.
-    RemoveItem(Cid),
-    /// Remember that and how this CID is provided.
-    Provide(Cid, ProvideRecord),
-    /// No longer provide this CID.
-    RemoveProvide(Cid),
-    /// Remember how far this download is.
-    Download(Cid, Box<DownloadRecord>),
-    /// Forget this download.
-    RemoveDownload(Cid),
+pub(crate) enum Change {
+    /// A row of a record table.
+    Put { family: Family, key: Vec<u8>, value: Bytes },
+    /// The deletion of a row of a record table.
+    Delete { family: Family, key: Vec<u8> },
+    /// A chunk that is written together with the rows.
+    Chunk { hash: ChunkHash, bytes: Bytes },
+    /// A page that an owner needs.
+    Page { owner: Owner, root: TreeHash, page: Page },
+    /// A page of an unfinished addition: stored with a pending delete.
+    Staged { owner: Owner, root: TreeHash, page: Page },
+    /// Pages that pass from one owner to another.
+    Reassign { from: Owner, to: Owner, roots: Vec<TreeHash> },
+    /// Pending deletes of pages of an owner.
+    PendingDelete { owner: Owner, roots: Vec<TreeHash> },
 }
 
-/// Changes that become visible and durable together.
+/// Changes that become visible and durable together. Later changes of a row win
+/// over earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    rows: Vec<Row>,
+    changes: Vec<Change>,
 }
 
 impl Batch {
-    /// Appends a change; later ones win over earlier ones of the same key.
-    pub fn push(&mut self, row: Row) {
-        self.rows.push(row);
+    /// Puts a row of a table.
+    pub fn put<T: Record>(&mut self, key: &T::Key, row: &T::Row) -> &mut Self {
+        let (key, value) = (key.encode(), T::encode(row).into());
+        self.push(Change::Put { family: T::FAMILY, key, value })
     }
 
-    /// Appends a change and returns the batch.
+    /// Deletes a row of a table, if there is one.
+    pub fn delete<T: Record>(&mut self, key: &T::Key) -> &mut Self {
+        self.push(Change::Delete { family: T::FAMILY, key: key.encode() })
+    }
+
+    /// Stores a verified chunk together with the rows. For chunks that are
+    /// small or arrive slowly; large amounts go through
+    /// [`crate::ChunkStore::put_chunk`].
+    pub fn put_chunk(&mut self, hash: ChunkHash, bytes: Bytes) -> &mut Self {
+        self.push(Change::Chunk { hash, bytes })
+    }
+
+    /// Stores a page under the hash of its root for an owner that needs it.
+    /// From the commit on, the store keeps the chunks of the page too. A
+    /// pending delete of the page by this owner is cleared.
+    pub fn put_page(&mut self, owner: Owner, root: TreeHash, page: Page) -> &mut Self {
+        self.push(Change::Page { owner, root, page })
+    }
+
+    /// Like [`Self::put_page`] for an addition that does not know its CID yet,
+    /// with a pending delete: after a crash the page is released again. See
+    /// [`Self::reassign_pages`].
+    pub fn stage_page(&mut self, owner: Owner, root: TreeHash, page: Page) -> &mut Self {
+        self.push(Change::Staged { owner, root, page })
+    }
+
+    /// Passes stored pages from one owner to another, and clears the pending
+    /// deletes of both.
+    pub fn reassign_pages(&mut self, from: Owner, to: Owner, roots: Vec<TreeHash>) -> &mut Self {
+        self.push(Change::Reassign { from, to, roots })
+    }
+
+    /// Whether there is nothing to write.
     #[must_use]
-    pub fn with(mut self, row: Row) -> Self {
-        self.push(row);
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, change: Change) -> &mut Self {
+        self.changes.push(change);
         self
     }
 
-    /// The changes in order.
-    #[must_use]
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
     }
-}
 
-impl FromIterator<Row> for Batch {
-    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Self {
-        Self { rows: rows.into_iter().collect() }
+    /// Whether a row says that chunks are present, so that all chunks put
+    /// before must be durable first.
+    pub(crate) fn relies_on_chunks(&self) -> bool {
+        let relies = |change: &Change| matches!(change, Change::Put { family, .. } if family.relies_on_chunks);
+        self.changes.iter().any(relies)
+    }
+
+    /// Bytes of the chunks in the batch.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        let len = |change: &Change| match change {
+            Change::Chunk { bytes, .. } => bytes.len(),
+            Change::Put { .. }
+            | Change::Delete { .. }
+            | Change::Page { .. }
+            | Change::Staged { .. }
+            | Change::Reassign { .. }
+            | Change::PendingDelete { .. } => 0,
+        };
+        self.changes.iter().map(len).sum()
     }
 }

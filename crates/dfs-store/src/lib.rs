@@ -2,40 +2,55 @@
 //! progress, in RocksDB or in memory.
 //!
 //! The one rule that everything here serves: **a reference never exists
-//! without its bytes**. Chunks are put without a write-ahead log, for that is
-//! the cheapest way to write a byte once; whatever refers to them goes through
+//! without its bytes**. Chunks are put without a write-ahead log, the cheapest
+//! way to write a byte once. Rows that rely on chunks go through
 //! [`MetaStore::commit`], which first makes every chunk put so far durable and
 //! then writes all rows in one synced batch. A crash between the two leaves
 //! orphan chunks, never a manifest that points at nothing.
 //!
+//! A record kind is a type in [`tables`]; [`layout`] lists every column family
+//! and key. The store on disk is specified in `docs/store-format.md`.
+//!
 //! Every call blocks; asynchronous callers move them off their threads. The
-//! crate knows neither the network nor the scheduler of downloads.
+//! crate knows neither the network nor the scheduler of downloads. It starts no
+//! thread of its own: the owner calls [`MetaStore::release_step`] and
+//! [`MetaStore::reclaim_step`] in the background.
 //!
 //! ```
 //! use dfs_core::ChunkHash;
-//! use dfs_store::{Batch, ChunkStore, MemoryStore, MetaStore};
+//! use dfs_store::{ChunkStore, MemoryStore};
 //!
 //! let store = MemoryStore::default();
 //! let hash = ChunkHash::of(b"bytes");
 //! store.put_chunk(&hash, b"bytes")?;
-//! store.commit(Batch::default())?; // durable from here on
+//! store.flush()?; // durable from here on
 //! assert!(store.has_chunk(&hash)?);
 //! # Ok::<(), dfs_store::StoreError>(())
 //! ```
 
 mod batch;
+mod engine;
 mod error;
 mod format;
-mod lease;
+pub mod layout;
 mod memory;
-mod record;
+mod metrics;
+mod retention;
 mod rocks;
+mod space;
 mod store;
+mod table;
+pub mod tables;
 
-pub use batch::{Batch, Owner, Row};
-pub use error::StoreError;
+pub use batch::{Batch, Owner};
+pub use error::{Damage, Foreign, NoSpace, RocksError, StoreError};
 pub use format::STORE_VERSION;
 pub use memory::MemoryStore;
-pub use record::{Destination, DownloadRecord, DownloadState, Item, ProvideRecord};
+pub use metrics::Metrics;
 pub use rocks::{RocksOptions, RocksStore};
-pub use store::{ChunkStore, MetaStore, Store};
+pub use store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released, Store};
+pub use table::{Key, Record, Rows, Table, Tables};
+pub use tables::{
+    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items, Manifests,
+    Pages, ProvideRecord, Provides,
+};

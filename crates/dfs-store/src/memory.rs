@@ -1,84 +1,117 @@
 //! A store in memory. Nothing survives the process; everything else is as in
-//! [`crate::RocksStore`].
+//! [`crate::RocksStore`]: the same encoded rows, and the same code for
+//! references and counters above them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Page, TreeHash};
+use dfs_core::{ChunkHash, TreeHash};
 
-use crate::batch::{Batch, Owner, Row};
+use crate::batch::{Batch, Owner};
+use crate::engine::{Engine, Visit, Writes};
 use crate::error::StoreError;
-use crate::lease::Leases;
-use crate::record::{DownloadRecord, Item, ProvideRecord};
-use crate::store::{ChunkStore, MetaStore};
+use crate::layout::{CHUNK, Family};
+use crate::retention::Retention;
+use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
 
-/// Maps behind one lock.
+/// Encoded rows by family, and the state beside them.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    leases: Leases,
-    maps: Mutex<Maps>,
+    engine: MemoryEngine,
+    retention: Retention,
 }
 
+type Rows = BTreeMap<Vec<u8>, Bytes>;
+
+/// Sorted rows behind one lock.
 #[derive(Debug, Default)]
-struct Maps {
-    chunks: BTreeMap<ChunkHash, Bytes>,
-    pages: BTreeMap<TreeHash, Page>,
-    /// Which pages a chunk stands in.
-    uses: BTreeSet<(ChunkHash, TreeHash)>,
-    /// Who holds a page.
-    holds: BTreeSet<(TreeHash, Owner)>,
-    items: BTreeMap<Cid, Item>,
-    provides: BTreeMap<Cid, ProvideRecord>,
-    downloads: BTreeMap<Cid, DownloadRecord>,
+pub(crate) struct MemoryEngine {
+    families: Mutex<BTreeMap<&'static str, Rows>>,
 }
 
-impl MemoryStore {
-    fn maps(&self) -> MutexGuard<'_, Maps> {
-        // No method panics half-way through a change, so a poisoned lock
-        // still guards consistent maps.
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+impl MemoryEngine {
+    fn families(&self) -> MutexGuard<'_, BTreeMap<&'static str, Rows>> {
+        // No method panics half-way through a change, so a poisoned lock still
+        // guards consistent rows.
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn value(&self, family: Family, key: &[u8]) -> Option<Bytes> {
+        self.families().get(family.name)?.get(key).cloned()
     }
 }
 
-impl ChunkStore for MemoryStore {
-    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        Ok(self.maps().chunks.contains_key(hash))
+impl Engine for MemoryEngine {
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.value(family, key).map(|value| value.to_vec()))
     }
 
-    fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.maps().chunks.get(hash).cloned())
+    fn may_have(&self, family: Family, key: &[u8]) -> bool {
+        self.families().get(family.name).is_some_and(|rows| rows.contains_key(key))
     }
 
-    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
-        self.maps().chunks.insert(*hash, Bytes::copy_from_slice(bytes));
-        Ok(())
-    }
-
-    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.leases.lease(hash);
-        self.has_chunk(hash)
-    }
-
-    fn release_chunks(&self, hashes: &[ChunkHash]) {
-        self.leases.release(hashes);
-    }
-
-    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
-        self.leases.release(hashes);
-        let removing = self.leases.removing();
-        let mut maps = self.maps();
-        for hash in hashes {
-            if !removing.is_leased(hash) && !maps.is_used(hash) {
-                maps.chunks.remove(hash);
+    fn visit(
+        &self,
+        family: Family,
+        after: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let families = self.families();
+        let Some(rows) = families.get(family.name) else { return Ok(()) };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (key, value) in rows.range::<[u8], _>((from, Bound::Unbounded)) {
+            if visit(key, value).is_break() {
+                break;
             }
         }
         Ok(())
     }
 
+    fn write(&self, writes: Writes, _: bool) -> Result<(), StoreError> {
+        let mut families = self.families();
+        for write in writes.into_changes() {
+            let rows = families.entry(write.family.name).or_default();
+            match write.value {
+                Some(value) => drop(rows.insert(write.key, value)),
+                None => drop(rows.remove(&write.key)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ChunkStore for MemoryStore {
+    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        self.engine.has(CHUNK, hash.as_bytes())
+    }
+
+    fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.engine.value(CHUNK, hash.as_bytes()))
+    }
+
+    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut writes = Writes::default();
+        writes.put(CHUNK, hash.as_bytes().to_vec(), Bytes::copy_from_slice(bytes));
+        self.engine.write(writes, false)
+    }
+
+    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        self.retention.lease(hash);
+        self.has_chunk(hash)
+    }
+
+    fn release_chunks(&self, hashes: &[ChunkHash]) {
+        self.retention.end_leases(hashes);
+    }
+
+    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
+        self.retention.discard(&self.engine, hashes)
+    }
+
     fn chunk_count(&self) -> Result<u64, StoreError> {
-        Ok(self.maps().chunks.len() as u64)
+        Ok(self.engine.families().get(CHUNK.name).map_or(0, |rows| rows.len() as u64))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
@@ -87,130 +120,50 @@ impl ChunkStore for MemoryStore {
 }
 
 impl MetaStore for MemoryStore {
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut maps = self.maps();
-        for row in batch.rows() {
-            maps.apply(row.clone());
-        }
-        Ok(())
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.retention.commit(&self.engine, batch)
     }
 
-    fn let_go(&self, owner: Owner, roots: &[TreeHash], batch: Batch) -> Result<u64, StoreError> {
-        let removing = self.leases.removing();
-        let mut maps = self.maps();
-        for row in batch.rows() {
-            maps.apply(row.clone());
-        }
-        let mut freed = 0;
-        for &root in roots {
-            maps.holds.remove(&(root, owner));
-            if maps
-                .holds
-                .range((root, Owner::provisional([0; 32]))..)
-                .next()
-                .is_some_and(|h| h.0 == root)
-            {
-                continue;
-            }
-            let Some(page) = maps.pages.remove(&root) else { continue };
-            for leaf in page.leaves() {
-                maps.uses.remove(&(leaf.hash, root));
-                if !maps.is_used(&leaf.hash) && !removing.is_leased(&leaf.hash) {
-                    freed += maps.chunks.remove(&leaf.hash).map_or(0, |bytes| bytes.len() as u64);
-                }
-            }
-        }
-        Ok(freed)
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.engine.row(family, key)
     }
 
-    fn reclaim(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn item(&self, cid: &Cid) -> Result<Option<Item>, StoreError> {
-        Ok(self.maps().items.get(cid).cloned())
-    }
-
-    fn items(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<(Cid, Item)>, StoreError> {
-        Ok(range(&self.maps().items, after, limit))
-    }
-
-    fn item_count(&self) -> Result<u64, StoreError> {
-        Ok(self.maps().items.len() as u64)
-    }
-
-    fn page(&self, root: &TreeHash) -> Result<Option<Page>, StoreError> {
-        Ok(self.maps().pages.get(root).cloned())
-    }
-
-    fn provide(&self, cid: &Cid) -> Result<Option<ProvideRecord>, StoreError> {
-        Ok(self.maps().provides.get(cid).cloned())
-    }
-
-    fn provides(
+    fn rows(
         &self,
-        after: Option<&Cid>,
+        family: Family,
+        after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Cid, ProvideRecord)>, StoreError> {
-        Ok(range(&self.maps().provides, after, limit))
+    ) -> Result<Vec<EncodedRow>, StoreError> {
+        self.engine.rows(family, after, limit)
     }
 
-    fn download(&self, cid: &Cid) -> Result<Option<DownloadRecord>, StoreError> {
-        Ok(self.maps().downloads.get(cid).cloned())
+    fn row_count(&self, family: Family) -> Result<u64, StoreError> {
+        self.retention.count(&self.engine, family)
     }
 
-    fn downloads(
+    fn release_pages(
         &self,
-        after: Option<&Cid>,
-        limit: usize,
-    ) -> Result<Vec<(Cid, DownloadRecord)>, StoreError> {
-        Ok(range(&self.maps().downloads, after, limit))
+        owner: Owner,
+        roots: &[TreeHash],
+        batch: &Batch,
+    ) -> Result<u64, StoreError> {
+        self.retention.release_pages(&self.engine, owner, roots, batch)
+    }
+
+    fn release_step(&self) -> Result<Released, StoreError> {
+        self.retention.release_step(&self.engine)
+    }
+
+    fn reclaim_step(&self) -> Result<Reclaimed, StoreError> {
+        // The allocator has the memory back already.
+        let removed = self.retention.removed(&self.engine)?;
+        self.retention.forget_removed(&self.engine, removed)?;
+        Ok(Reclaimed::default())
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(self.maps().chunks.values().map(|bytes| bytes.len() as u64).sum())
+        let families = self.engine.families();
+        let rows = families.values().flatten();
+        Ok(rows.map(|(key, value)| (key.len() + value.len()) as u64).sum())
     }
-}
-
-impl Maps {
-    /// Whether a page has the chunk.
-    fn is_used(&self, hash: &ChunkHash) -> bool {
-        self.uses
-            .range((*hash, TreeHash::from_bytes([0; 32]))..)
-            .next()
-            .is_some_and(|used| used.0 == *hash)
-    }
-
-    fn apply(&mut self, row: Row) {
-        match row {
-            Row::Chunk(hash, bytes) => drop(self.chunks.insert(hash, bytes)),
-            Row::Page { owner, root, page } => {
-                self.uses.extend(page.leaves().iter().map(|leaf| (leaf.hash, root)));
-                self.holds.insert((root, owner));
-                self.pages.insert(root, page);
-            }
-            Row::Adopt { from, to, roots } => {
-                for root in roots {
-                    self.holds.remove(&(root, from));
-                    self.holds.insert((root, to));
-                }
-            }
-            // Nothing here survives the process anyway.
-            Row::Provisional { .. } => {}
-            Row::Item(item) => drop(self.items.insert(item.manifest.cid(), *item)),
-            Row::RemoveItem(cid) => drop(self.items.remove(&cid)),
-            Row::Provide(cid, record) => drop(self.provides.insert(cid, record)),
-            Row::RemoveProvide(cid) => drop(self.provides.remove(&cid)),
-            Row::Download(cid, record) => drop(self.downloads.insert(cid, *record)),
-            Row::RemoveDownload(cid) => drop(self.downloads.remove(&cid)),
-        }
-    }
-}
-
-fn range<T: Clone>(map: &BTreeMap<Cid, T>, after: Option<&Cid>, limit: usize) -> Vec<(Cid, T)> {
-    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-    map.range((from, Bound::Unbounded))
-        .take(limit)
-        .map(|(cid, value)| (*cid, value.clone()))
-        .collect()
 }

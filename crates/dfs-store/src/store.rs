@@ -1,13 +1,19 @@
 //! The interface of a store. [`crate::RocksStore`] is the real one,
 //! [`crate::MemoryStore`] its twin for tests and for nodes without a disk; one
 //! conformance suite holds both to the words below.
+//!
+//! The traits move encoded rows, so a new record kind adds no method here.
+//! [`crate::Tables`] adds typed access.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Page, TreeHash};
+use dfs_core::{ChunkHash, TreeHash};
 
 use crate::batch::{Batch, Owner};
 use crate::error::StoreError;
-use crate::record::{DownloadRecord, Item, ProvideRecord};
+use crate::layout::Family;
+
+/// Key and value of a row.
+pub type EncodedRow = (Vec<u8>, Vec<u8>);
 
 /// Chunks by hash.
 pub trait ChunkStore: Send + Sync + 'static {
@@ -24,8 +30,10 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// [`StoreError`] if the store fails.
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stores a verified chunk. It is visible at once and durable after the
-    /// next [`Self::flush`] or [`MetaStore::commit`] that starts afterwards.
+    /// Stores a verified chunk. It is visible at once. It is durable after the
+    /// next [`Self::flush`] that starts afterwards, and after the next
+    /// [`MetaStore::commit`] of a row that relies on chunks
+    /// ([`Family::relies_on_chunks`]).
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -43,13 +51,14 @@ pub trait ChunkStore: Send + Sync + 'static {
     fn release_chunks(&self, hashes: &[ChunkHash]);
 
     /// Like [`Self::release_chunks`], and removes those of the chunks that no
-    /// page has and that are not leased: the remains of a failed addition.
+    /// page references and that are not leased: the remains of a failed
+    /// addition. Waits for no compaction.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the leases have ended all the same.
     fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError>;
 
-    /// Number of chunks, about.
+    /// Number of chunks, an estimate. Cheap.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -64,90 +73,97 @@ pub trait ChunkStore: Send + Sync + 'static {
 
 /// Everything that refers to chunks.
 pub trait MetaStore: Send + Sync + 'static {
-    /// Makes all chunks put before the call durable and then applies the batch
-    /// atomically and durably.
+    /// Applies the batch atomically and durably. If a row of it relies on
+    /// chunks, all chunks put before the call are made durable first.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the batch is then not applied.
-    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Applies the batch and lets go of the owner's pages with these roots.
-    /// Pages without another owner are removed, and with them the chunks that
-    /// no other page has and that are not leased. Returns the bytes of those
-    /// chunks. After a crash the next opening of the store completes it.
+    /// The encoded value of a row. See [`crate::Tables::get`].
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    fn let_go(&self, owner: Owner, roots: &[TreeHash], batch: Batch) -> Result<u64, StoreError>;
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Gives the space of removed chunks back to the file system, if it is
-    /// much compared to what is left.
+    /// Up to `limit` encoded rows in the order of their keys, starting behind
+    /// `after`. See [`crate::Tables::scan`].
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    fn reclaim(&self) -> Result<(), StoreError>;
-
-    /// Content that is held completely.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or the row is damaged.
-    fn item(&self, cid: &Cid) -> Result<Option<Item>, StoreError>;
-
-    /// Up to `limit` items in the order of their CIDs, from after `after` on.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or a row is damaged.
-    fn items(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<(Cid, Item)>, StoreError>;
-
-    /// Number of items, without reading any of them.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails.
-    fn item_count(&self) -> Result<u64, StoreError>;
-
-    /// The page whose root has this hash.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or the row is damaged.
-    fn page(&self, root: &TreeHash) -> Result<Option<Page>, StoreError>;
-
-    /// Provide state of one CID.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or the row is damaged.
-    fn provide(&self, cid: &Cid) -> Result<Option<ProvideRecord>, StoreError>;
-
-    /// Like [`Self::items`], for provide states.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or a row is damaged.
-    fn provides(
+    fn rows(
         &self,
-        after: Option<&Cid>,
+        family: Family,
+        after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Cid, ProvideRecord)>, StoreError>;
+    ) -> Result<Vec<EncodedRow>, StoreError>;
 
-    /// Progress of one download.
+    /// Number of rows of a counted family, by its counter; 0 for the others.
+    /// See [`crate::Tables::count`].
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails or the row is damaged.
-    fn download(&self, cid: &Cid) -> Result<Option<DownloadRecord>, StoreError>;
+    /// [`StoreError`] if the store fails or the counter is damaged.
+    fn row_count(&self, family: Family) -> Result<u64, StoreError>;
 
-    /// Like [`Self::items`], for downloads.
+    /// Applies the batch together with pending deletes of the owner's pages
+    /// with these roots, and then carries these out: pages that no other owner
+    /// needs are removed, and with them the chunks that no other page contains
+    /// and that are not leased. Returns the bytes of those chunks. Waits for no
+    /// compaction. What a crash or a failure leaves is carried out by
+    /// [`Self::release_step`].
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails or a row is damaged.
-    fn downloads(
+    /// [`StoreError`] if the store fails.
+    fn release_pages(
         &self,
-        after: Option<&Cid>,
-        limit: usize,
-    ) -> Result<Vec<(Cid, DownloadRecord)>, StoreError>;
+        owner: Owner,
+        roots: &[TreeHash],
+        batch: &Batch,
+    ) -> Result<u64, StoreError>;
+
+    /// Carries out some pending deletes that an interrupted removal or addition
+    /// has left, a few pages a call. To be called after opening the store until
+    /// nothing is left, and after [`Self::release_pages`] has failed. May run
+    /// beside everything else.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails; the step can be repeated.
+    fn release_step(&self) -> Result<Released, StoreError>;
+
+    /// Gives some space of removed chunks back to the file system, if that is
+    /// worth the work. To be called from a background task after removals and
+    /// failed additions, and now and then, until nothing is left. A step may
+    /// take seconds, but no commit waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails; the step can be repeated.
+    fn reclaim_step(&self) -> Result<Reclaimed, StoreError>;
 
     /// Bytes that the store takes on disk (in memory for the twin), about.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
     fn size_on_disk(&self) -> Result<u64, StoreError>;
+}
+
+/// What a step of [`MetaStore::release_step`] has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Released {
+    /// Pages that an owner no longer needs.
+    pub pages: u64,
+    /// Bytes of the chunks that were removed.
+    pub bytes: u64,
+    /// Whether another step has something to do.
+    pub more: bool,
+}
+
+/// What a step of [`MetaStore::reclaim_step`] has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Bytes that the file system got back.
+    pub bytes: u64,
+    /// Whether another step is worth its work.
+    pub more: bool,
 }
 
 /// A whole store.

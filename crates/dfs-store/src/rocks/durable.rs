@@ -1,9 +1,9 @@
-//! The ordering rule: knowing whether chunks put without a write-ahead log
+//! The ordering rule: knowing whether chunks that bypassed the write-ahead log
 //! have reached the disk.
 //!
 //! "Already present" is not "durable". A chunk that another job put a moment
-//! ago may still be in memory only, so a commit has to flush whenever anything
-//! at all is unflushed, not only when its own job has put something.
+//! ago may still be in memory only. So a commit that relies on chunks flushes if
+//! any chunk at all is unflushed, not only if its own job has put one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +13,16 @@ use crate::error::StoreError;
 /// Counts puts, and how many of them a completed flush covers.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
-    /// Puts that have begun. What somebody else can see may be of any of them.
+    /// Puts that have begun. Readers may observe a put before it returns, so a
+    /// flush has to cover every put that has started.
     started: AtomicU64,
-    /// Puts that have ended, so that a flush that starts now covers them.
+    /// Puts that have ended: a flush that starts now covers them.
     ended: AtomicU64,
-    /// Puts covered by the last completed flush; the lock lets one flush run
-    /// at a time, and those who waited find their puts covered already.
-    flushed: Mutex<u64>,
+    /// Puts covered by the last completed flush.
+    flushed: AtomicU64,
+    /// Held by the one flush that runs. Threads that have waited for it often
+    /// find their puts covered. A thread whose puts are covered does not wait.
+    flushing: Mutex<()>,
 }
 
 impl Watermark {
@@ -35,19 +38,21 @@ impl Watermark {
     }
 
     /// Runs a flush, unless every put that began before the call is durable.
-    /// While one is under way nobody knows that, so the flush then always runs.
     pub(super) fn flush(
         &self,
         flush: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let wanted = self.started.load(Ordering::SeqCst);
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        if *flushed >= wanted {
+        if self.flushed.load(Ordering::SeqCst) >= wanted {
+            return Ok(());
+        }
+        let _one_at_a_time = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.flushed.load(Ordering::SeqCst) >= wanted {
             return Ok(());
         }
         let covered = self.ended.load(Ordering::SeqCst);
         flush()?;
-        *flushed = covered;
+        self.flushed.store(covered, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -58,7 +63,7 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn flushes_exactly_when_something_is_unflushed() {
+    fn flushes_exactly_when_a_put_is_unflushed() {
         let watermark = Watermark::default();
         let flushes = Cell::new(0);
         let flush = || {
@@ -79,8 +84,10 @@ mod tests {
     fn a_failed_flush_leaves_everything_unflushed() {
         let watermark = Watermark::default();
         watermark.put(|| Ok(())).expect("put");
-        let failed =
-            watermark.flush(|| Err(StoreError::Damaged { family: "chunk", detail: String::new() }));
+        let failed = watermark.flush(|| {
+            let source = std::io::ErrorKind::Other.into();
+            Err(StoreError::Directory { path: "/".into(), source })
+        });
         assert!(failed.is_err());
         let again = Cell::new(false);
         watermark
@@ -90,5 +97,16 @@ mod tests {
             })
             .expect("flush");
         assert!(again.get());
+    }
+
+    #[test]
+    fn a_flush_under_way_holds_up_only_flushes_that_need_it() {
+        let watermark = Watermark::default();
+        watermark.put(|| Ok(())).expect("put");
+        watermark.flush(|| Ok(())).expect("flush");
+        let held = watermark.flushing.lock().expect("the lock");
+        // Would wait for ever for the lock.
+        watermark.flush(|| unreachable!("every put is covered")).expect("nothing to do");
+        drop(held);
     }
 }

@@ -7,10 +7,10 @@ use rocksdb::{
     WriteBufferManager,
 };
 
-use super::{CHUNK, DOWNLOAD, META, PAGE, PROVIDE, REF};
+use crate::layout::{CHUNK, FAMILIES};
 
-/// All column families beside the unused default one.
-pub(super) const FAMILIES: [&str; 6] = [CHUNK, PAGE, REF, META, PROVIDE, DOWNLOAD];
+/// Changes the options of family `chunk`; for tests.
+pub(super) type Tune<'a> = &'a dyn Fn(&mut Options);
 
 /// What a user may choose about the database.
 #[derive(Debug, Clone)]
@@ -37,17 +37,32 @@ const ROW_WRITE_BUFFER: usize = 4 << 20;
 const FILE_BUFFER: u64 = 64 << 10;
 
 /// Largest blob file, about.
-pub(super) const BLOB_FILE: u64 = 256 << 20;
+const BLOB_FILE: u64 = 256 << 20;
 
 /// Values from this size on go to blob files; smaller ones are cheaper inline.
 const MIN_BLOB: u64 = 4 << 10;
 
+/// Threads for flushes and compactions together: one flush and three
+/// compactions, so that a long compaction of chunk keys leaves slots to others.
+const BACKGROUND_JOBS: i32 = 4;
+
+/// Files in level 0 from which on RocksDB slows down and stops the writes of the
+/// whole database, and makes flushes wait: never. A commit must not wait for a
+/// compaction; the files have filters, so more of them cost reads little.
+const LEVEL_0_STALL: i32 = i32::MAX;
+
 impl RocksOptions {
-    pub(super) fn open(&self, path: &Path) -> Result<DB, rocksdb::Error> {
+    pub(super) fn open(&self, path: &Path, tune: Tune<'_>) -> Result<DB, rocksdb::Error> {
         let cache = Cache::new_lru_cache(self.memory_budget / 4);
-        let families = FAMILIES.map(|name| {
-            let options = if name == CHUNK { chunk_options(&cache) } else { row_options(&cache) };
-            ColumnFamilyDescriptor::new(name, options)
+        let families = FAMILIES.map(|family| {
+            let options = if family == CHUNK {
+                let mut options = chunk_options(&cache);
+                tune(&mut options);
+                options
+            } else {
+                row_options(&cache)
+            };
+            ColumnFamilyDescriptor::new(family.name, options)
         });
         DB::open_cf_descriptors(&self.database(), path, families)
     }
@@ -57,12 +72,13 @@ impl RocksOptions {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let buffers = self.memory_budget - self.memory_budget / 4;
-        // It must not stall: a stall waits for a flush, and on a full disk there
-        // is none, nor an end of the waiting. What bounds the memory is the number
-        // of write buffers of the chunk family, and that wait ends with an error.
+        // The budget must not stall writes: a stall waits for a flush, and on a
+        // full disk no flush ends, so the stall would not end either. The number
+        // of write buffers of the chunk family bounds the memory instead, and
+        // that wait ends with an error.
         let manager = WriteBufferManager::new_write_buffer_manager(buffers, false);
         options.set_write_buffer_manager(&manager);
-        options.set_max_background_jobs(2);
+        options.set_max_background_jobs(BACKGROUND_JOBS);
         options.set_max_open_files(256);
         // A value that does not fit goes to the file as it is. With the default of
         // 1 MiB, chunks are gathered in this buffer first, and an add of 1 GiB
@@ -88,9 +104,9 @@ fn chunk_options(cache: &Cache) -> Options {
     options.set_min_blob_size(MIN_BLOB);
     options.set_blob_file_size(BLOB_FILE);
     options.set_blob_compression_type(DBCompressionType::None);
-    // A compaction that collects garbage rewrites every live blob that it meets in
-    // the oldest files, whether there is garbage or not; and since keys are few,
-    // each compaction meets them all. So it is switched on for reclaiming only.
+    // A compaction that collects garbage copies every live blob of the oldest
+    // files, whether there is garbage or not; and since keys are few, each
+    // compaction meets them all. So it is switched on in steps of `reclaim` only.
     options.set_enable_blob_gc(false);
     options
 }
@@ -99,6 +115,11 @@ fn row_options(cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_write_buffer_size(ROW_WRITE_BUFFER);
     options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_zero_slowdown_writes_trigger(LEVEL_0_STALL);
+    options.set_level_zero_stop_writes_trigger(LEVEL_0_STALL);
+    // 0 is "no limit": bytes that wait for a compaction stop no write either.
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);

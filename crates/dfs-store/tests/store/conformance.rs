@@ -5,8 +5,9 @@ use dfs_core::{
     ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree, TreeHash,
 };
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Item, MemoryStore, Owner, ProvideRecord,
-    RocksOptions, RocksStore, Row, Store,
+    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items,
+    Manifests, MemoryStore, Owner, Pages, ProvideRecord, Provides, RocksOptions, RocksStore, Store,
+    Tables,
 };
 
 /// A one-chunk file: its chunk, page and manifest.
@@ -28,23 +29,30 @@ pub(crate) fn sample(n: u32) -> Sample {
 
 pub(crate) fn item(sample: &Sample) -> Item {
     Item {
-        manifest: sample.manifest.clone(),
+        header: *sample.manifest.header(),
         name: Some("na\u{ef}ve name".to_owned()),
         added_ms: 1_700_000_000_000,
         public: true,
     }
 }
 
+/// Everything that holds a sample, but its chunk.
 pub(crate) fn rows(sample: &Sample) -> Batch {
     let (root, page) = sample.page.clone();
-    let (root, owner) = (root.hash, sample.manifest.cid().into());
-    [Row::Page { owner, root, page }, Row::Item(Box::new(item(sample)))].into_iter().collect()
+    let cid = sample.manifest.cid();
+    let mut batch = Batch::default();
+    batch.put_page(cid.into(), root.hash, page);
+    batch.put::<Manifests>(&cid, &sample.manifest).put::<Items>(&cid, &item(sample));
+    batch
 }
 
 fn download(sample: &Sample) -> DownloadRecord {
     DownloadRecord {
         started_ms: 7,
-        state: DownloadState::Failed { cause: "no provider".to_owned(), code: 4 },
+        state: DownloadState::Failed {
+            cause: "no provider".to_owned(),
+            kind: FailureKind::NoProvider,
+        },
         destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true }],
         header: Some(*sample.manifest.header()),
         page_roots: vec![(0, sample.page.0)],
@@ -67,14 +75,14 @@ fn chunks_are_found_by_their_hash(store: &impl Store) {
     assert_eq!(bytes, sample.bytes);
 }
 
-fn what_came_to_nothing_is_discarded_and_nothing_else(store: &impl Store) {
+fn discarding_removes_only_chunks_without_page_and_lease(store: &impl Store) {
     let [kept, leased, lost] = [101, 102, 103].map(sample);
     for sample in [&kept, &leased, &lost] {
         store.lease_chunk(&sample.leaf.hash).expect("lease");
         store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
     }
-    // A page has the first, somebody else counts on the second.
-    store.commit(rows(&kept)).expect("commit");
+    // A page contains the first, another job relies on the second.
+    store.commit(&rows(&kept)).expect("commit");
     assert!(store.lease_chunk(&leased.leaf.hash).expect("lease"));
     store.discard_chunks(&[&kept, &leased, &lost].map(|sample| sample.leaf.hash)).expect("discard");
     assert!(store.has_chunk(&kept.leaf.hash).expect("has"));
@@ -87,17 +95,20 @@ fn what_came_to_nothing_is_discarded_and_nothing_else(store: &impl Store) {
 fn a_batch_applies_as_a_whole_and_in_order(store: &impl Store) {
     let sample = sample(2);
     let cid = sample.manifest.cid();
-    let chunk = Row::Chunk(sample.leaf.hash, Bytes::from(sample.bytes.clone()));
-    store.commit(rows(&sample).with(chunk)).expect("commit");
-    assert_eq!(store.item(&cid).expect("item"), Some(item(&sample)));
-    assert_eq!(store.page(&sample.page.0.hash).expect("page"), Some(sample.page.1.clone()));
+    let mut batch = rows(&sample);
+    batch.put_chunk(sample.leaf.hash, Bytes::from(sample.bytes.clone()));
+    store.commit(&batch).expect("commit");
+    assert_eq!(store.get::<Items>(&cid).expect("item"), Some(item(&sample)));
+    assert_eq!(store.get::<Manifests>(&cid).expect("manifest"), Some(sample.manifest.clone()));
+    let page = store.get::<Pages>(&sample.page.0.hash).expect("page");
+    assert_eq!(page, Some(sample.page.1.clone()));
     assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
-    let twice =
-        Batch::default().with(Row::RemoveItem(cid)).with(Row::Item(Box::new(item(&sample))));
-    store.commit(twice).expect("commit");
-    assert!(store.item(&cid).expect("item").is_some());
-    store.commit(Batch::default().with(Row::RemoveItem(cid))).expect("commit");
-    assert_eq!(store.item(&cid).expect("item"), None);
+    store
+        .commit(Batch::default().delete::<Items>(&cid).put::<Items>(&cid, &item(&sample)))
+        .expect("commit");
+    assert!(store.contains::<Items>(&cid).expect("item"));
+    store.commit(Batch::default().delete::<Items>(&cid)).expect("commit");
+    assert_eq!(store.get::<Items>(&cid).expect("item"), None);
 }
 
 fn records_round_trip_and_go_away(store: &impl Store) {
@@ -105,30 +116,84 @@ fn records_round_trip_and_go_away(store: &impl Store) {
     let cid = sample.manifest.cid();
     let provide = ProvideRecord { since_ms: 1, announced_ms: Some(2), due_ms: 3, sent_to: 4 };
     let download = download(&sample);
-    let batch = Batch::default()
-        .with(Row::Provide(cid, provide.clone()))
-        .with(Row::Download(cid, Box::new(download.clone())));
-    store.commit(batch).expect("commit");
-    assert_eq!(store.provide(&cid).expect("provide"), Some(provide.clone()));
-    assert_eq!(store.download(&cid).expect("download"), Some(download.clone()));
-    assert_eq!(store.provides(None, 9).expect("provides"), vec![(cid, provide)]);
-    assert_eq!(store.downloads(None, 9).expect("downloads"), vec![(cid, download)]);
-    let batch = Batch::default().with(Row::RemoveProvide(cid)).with(Row::RemoveDownload(cid));
-    store.commit(batch).expect("commit");
-    assert!(store.provides(None, 9).expect("provides").is_empty());
-    assert!(store.downloads(None, 9).expect("downloads").is_empty());
+    let mut batch = Batch::default();
+    batch.put::<Provides>(&cid, &provide).put::<Downloads>(&cid, &download);
+    store.commit(&batch).expect("commit");
+    assert_eq!(store.get::<Provides>(&cid).expect("provide"), Some(provide.clone()));
+    assert_eq!(store.get::<Downloads>(&cid).expect("download"), Some(download.clone()));
+    assert_eq!(store.scan::<Provides>(None, 9).expect("provides"), vec![(cid, provide)]);
+    assert_eq!(store.scan::<Downloads>(None, 9).expect("downloads"), vec![(cid, download)]);
+    store
+        .commit(Batch::default().delete::<Provides>(&cid).delete::<Downloads>(&cid))
+        .expect("commit");
+    assert!(store.scan::<Provides>(None, 9).expect("provides").is_empty());
+    assert!(store.scan::<Downloads>(None, 9).expect("downloads").is_empty());
+}
+
+fn rows_are_counted_when_they_appear_and_go(store: &impl Store) {
+    let [one, two] = [1, 2].map(sample);
+    let cids = [one.manifest.cid(), two.manifest.cid()];
+    let counts = || {
+        [store.count::<Items>(), store.count::<Provides>(), store.count::<Downloads>()]
+            .map(|count| count.expect("count"))
+    };
+    assert_eq!(counts(), [0, 0, 0]);
+    store.commit(Batch::default().delete::<Items>(&cids[0])).expect("commit");
+    assert_eq!(counts(), [0, 0, 0], "an absent row was deleted");
+    for _ in 0..2 {
+        store.commit(&rows(&one)).expect("commit");
+        assert_eq!(counts(), [1, 0, 0], "the same row was put again");
+    }
+    let mut batch = rows(&two);
+    batch.put::<Provides>(&cids[0], &ProvideRecord::default());
+    batch.put::<Downloads>(&cids[0], &download(&one)).put::<Downloads>(&cids[1], &download(&two));
+    store.commit(&batch).expect("commit");
+    assert_eq!(counts(), [2, 1, 2]);
+    // Only the last change of a row in a batch counts.
+    let mut batch = Batch::default();
+    batch.delete::<Items>(&cids[0]).put::<Items>(&cids[0], &item(&one));
+    batch.put::<Downloads>(&cids[1], &download(&two)).delete::<Downloads>(&cids[1]);
+    store.commit(&batch).expect("commit");
+    assert_eq!(counts(), [2, 1, 1]);
+    let mut batch = Batch::default();
+    batch.delete::<Items>(&cids[0]).delete::<Manifests>(&cids[0]);
+    store.release_pages(cids[0].into(), &[one.page.0.hash], &batch).expect("release");
+    assert_eq!(counts(), [1, 1, 1]);
+}
+
+fn counters_are_right_after_concurrent_commits(store: &impl Store) {
+    let cids: Vec<Cid> = (0..8).map(|n| Cid::from_bytes([n; 32])).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let cids = &cids;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let cid = &cids[(thread * 3 + round) % cids.len()];
+                    let mut batch = Batch::default();
+                    if (thread + round) % 3 == 0 {
+                        batch.delete::<Provides>(cid);
+                    } else {
+                        batch.put::<Provides>(cid, &ProvideRecord::default());
+                    }
+                    store.commit(&batch).expect("commit");
+                }
+            });
+        }
+    });
+    let rows = store.scan::<Provides>(None, 100).expect("provides").len() as u64;
+    assert_eq!(store.count::<Provides>().expect("count"), rows);
 }
 
 fn listings_come_in_bounded_parts(store: &impl Store) {
     let samples: Vec<Sample> = (100..110).map(sample).collect();
     for sample in &samples {
-        store.commit(rows(sample)).expect("commit");
+        store.commit(&rows(sample)).expect("commit");
     }
     let mut expected: Vec<Cid> = samples.iter().map(|sample| sample.manifest.cid()).collect();
     expected.sort_unstable();
     let mut found: Vec<Cid> = Vec::new();
     loop {
-        let part = store.items(found.last(), 3).expect("items");
+        let part = store.scan::<Items>(found.last(), 3).expect("items");
         assert!(part.len() <= 3);
         if part.is_empty() {
             break;
@@ -136,22 +201,22 @@ fn listings_come_in_bounded_parts(store: &impl Store) {
         found.extend(part.iter().map(|(cid, _)| *cid));
     }
     assert_eq!(found, expected);
-    assert_eq!(store.item_count().expect("count"), expected.len() as u64);
+    assert_eq!(store.count::<Items>().expect("count"), expected.len() as u64);
 }
 
 fn pages_of_equal_chunk_and_different_length_are_told_apart(store: &impl Store) {
-    // A liar may pair a true hash with a false length. The page of the honest
-    // file has another root.
+    // A malicious peer may pair a true hash with a false length. The page of the
+    // honest file has another root.
     let hash = ChunkHash::of(b"one");
     for len in [3, 4] {
         let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
-        let owner = Owner::provisional([7; 32]);
-        let row = Row::Page { owner, root: page.root().hash, page };
-        store.commit(Batch::default().with(row)).expect("commit");
+        let owner = Owner::staging([7; 32]);
+        let root = page.root().hash;
+        store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
     }
     for len in [3, 4] {
         let page = Page::new(vec![Leaf { hash, len }]).expect("one leaf");
-        assert_eq!(store.page(&page.root().hash).expect("page"), Some(page));
+        assert_eq!(store.get::<Pages>(&page.root().hash).expect("page"), Some(page));
     }
 }
 
@@ -166,7 +231,7 @@ fn file_of(chunks: &[&[u8]]) -> (TreeHash, Page, Manifest) {
     (root.hash, page, manifest)
 }
 
-fn letting_go_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
+fn releasing_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
     let (own, shared, leased) = (b"own".as_slice(), b"shared".as_slice(), b"leased".as_slice());
     for chunk in [own, shared, leased] {
         store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
@@ -175,42 +240,91 @@ fn letting_go_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
     let second = file_of(&[shared]);
     for (root, page, manifest) in [first.clone(), second.clone()] {
         let owner = manifest.cid().into();
-        store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+        store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
     }
     assert!(store.lease_chunk(&ChunkHash::of(leased)).expect("lease"));
     let has = |chunk| store.has_chunk(&ChunkHash::of(chunk)).expect("has");
 
     let owner = first.2.cid().into();
-    store.let_go(owner, &[first.0], Batch::default()).expect("let go");
-    assert_eq!(store.page(&first.0).expect("page"), None);
+    store.release_pages(owner, &[first.0], &Batch::default()).expect("release");
+    assert_eq!(store.get::<Pages>(&first.0).expect("page"), None);
     assert!(!has(own) && has(shared) && has(leased));
-    store.reclaim().expect("reclaim");
+    store.reclaim_step().expect("reclaim");
     assert!(has(shared) && has(leased));
 
     let owner = second.2.cid().into();
-    store.let_go(owner, &[second.0], Batch::default()).expect("let go");
+    store.release_pages(owner, &[second.0], &Batch::default()).expect("release");
     assert!(!has(shared));
     store.release_chunks(&[ChunkHash::of(leased)]);
 }
 
-fn a_page_with_two_owners_stays_until_both_let_go(store: &impl Store) {
+fn a_page_with_two_owners_stays_until_both_release_it(store: &impl Store) {
     let chunk = b"chunk".as_slice();
     store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
     let (root, page, manifest) = file_of(&[chunk]);
-    let (job, cid) = (Owner::provisional([9; 32]), Owner::from(manifest.cid()));
-    let other = Owner::provisional([8; 32]);
+    let (job, cid) = (Owner::staging([9; 32]), Owner::from(manifest.cid()));
+    let other = Owner::staging([8; 32]);
     for owner in [job, other] {
-        let row = Row::Page { owner, root, page: page.clone() };
-        store.commit(Batch::default().with(row)).expect("commit");
+        store.commit(Batch::default().put_page(owner, root, page.clone())).expect("commit");
     }
-    let adopt = Row::Adopt { from: job, to: cid, roots: vec![root] };
-    store.commit(Batch::default().with(adopt)).expect("commit");
-    // The job holds nothing any more.
-    store.let_go(job, &[root], Batch::default()).expect("let go");
-    store.let_go(other, &[root], Batch::default()).expect("let go");
+    store.commit(Batch::default().reassign_pages(job, cid, vec![root])).expect("commit");
+    // The job needs no page any more.
+    store.release_pages(job, &[root], &Batch::default()).expect("release");
+    store.release_pages(other, &[root], &Batch::default()).expect("release");
     assert!(store.has_chunk(&ChunkHash::of(chunk)).expect("has"));
-    store.let_go(cid, &[root], Batch::default()).expect("let go");
+    store.release_pages(cid, &[root], &Batch::default()).expect("release");
     assert!(!store.has_chunk(&ChunkHash::of(chunk)).expect("has"));
+}
+
+fn staged_pages_of_a_running_addition_are_not_released(store: &impl Store) {
+    let chunk = b"chunk".as_slice();
+    store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
+    let (root, page, manifest) = file_of(&[chunk]);
+    let staging = Owner::staging([9; 32]);
+    store.commit(Batch::default().stage_page(staging, root, page.clone())).expect("commit");
+    assert_eq!(store.release_step().expect("step"), dfs_store::Released::default());
+    assert!(store.contains::<Pages>(&root).expect("page"));
+    // The addition ends well: nothing is left to release.
+    let cid = Owner::from(manifest.cid());
+    store.commit(Batch::default().reassign_pages(staging, cid, vec![root])).expect("commit");
+    assert_eq!(store.release_step().expect("step"), dfs_store::Released::default());
+    assert!(store.contains::<Pages>(&root).expect("page"));
+    // Another one is abandoned.
+    let other = Owner::staging([8; 32]);
+    store.commit(Batch::default().stage_page(other, root, page)).expect("commit");
+    store.release_pages(other, &[root], &Batch::default()).expect("release");
+    store.release_pages(cid, &[root], &Batch::default()).expect("release");
+    assert!(!store.has_chunk(&ChunkHash::of(chunk)).expect("has"));
+}
+
+/// A record kind that the store does not know: no method of it names the type.
+enum Notes {}
+
+impl dfs_store::Table for Notes {
+    const FAMILY: dfs_store::layout::Family = dfs_store::layout::PROVIDE;
+    type Key = TreeHash;
+    type Row = String;
+
+    fn encode(row: &String) -> Vec<u8> {
+        row.clone().into_bytes()
+    }
+
+    fn decode(_: &TreeHash, value: &[u8]) -> Result<String, dfs_store::Damage> {
+        String::from_utf8(value.to_vec()).map_err(|_| dfs_store::Damage::Empty)
+    }
+}
+
+impl dfs_store::Record for Notes {}
+
+fn an_untyped_family_is_kept_like_any_other(store: &impl Store) {
+    let store: &dyn Store = store;
+    let key = TreeHash::from_bytes([1; 32]);
+    store.commit(Batch::default().put::<Notes>(&key, &"a note".to_owned())).expect("commit");
+    assert_eq!(store.get::<Notes>(&key).expect("get").as_deref(), Some("a note"));
+    assert_eq!(store.count::<Notes>().expect("count"), 1);
+    // The family's own record kind reports the foreign row instead of reading it.
+    let error = store.scan::<Provides>(None, 9).expect_err("another codec");
+    assert!(matches!(error, dfs_store::StoreError::Damaged { family: "provide", .. }), "{error}");
 }
 
 macro_rules! suite {
@@ -231,11 +345,15 @@ macro_rules! suite {
 
 suite! {
     chunks_are_found_by_their_hash,
-    what_came_to_nothing_is_discarded_and_nothing_else,
+    discarding_removes_only_chunks_without_page_and_lease,
     a_batch_applies_as_a_whole_and_in_order,
     records_round_trip_and_go_away,
+    rows_are_counted_when_they_appear_and_go,
+    counters_are_right_after_concurrent_commits,
+    staged_pages_of_a_running_addition_are_not_released,
+    an_untyped_family_is_kept_like_any_other,
     listings_come_in_bounded_parts,
     pages_of_equal_chunk_and_different_length_are_told_apart,
-    letting_go_removes_exactly_what_no_other_owner_needs,
-    a_page_with_two_owners_stays_until_both_let_go,
+    releasing_removes_exactly_what_no_other_owner_needs,
+    a_page_with_two_owners_stays_until_both_release_it,
 }

@@ -1,5 +1,9 @@
-//! Tests of the store through its public interface: one conformance suite for
-//! both implementations, and for RocksDB what a crash and a stranger may do.
+//! Tests of the store through its public interface: one conformance suite and
+//! one snapshot for both implementations, and for RocksDB crashes, migrations
+//! and foreign directories.
 
 mod conformance;
+mod document;
+mod migration;
 mod rocks;
+mod snapshot;

@@ -1,22 +1,23 @@
-//! What holds for the store on disk alone: crashes, locks and versions.
+//! The store on disk alone: crashes, disk space, locks and versions.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use dfs_core::{Kind, Leaf, ManifestBuilder, Profile, TreeHash};
+use dfs_core::{Kind, Leaf, ManifestBuilder, Page, Profile, TreeHash};
 use dfs_store::{
-    Batch, ChunkStore, MetaStore, Owner, RocksOptions, RocksStore, Row, STORE_VERSION, StoreError,
+    Batch, ChunkStore, Downloads, Items, Manifests, MetaStore, Owner, Pages, ProvideRecord,
+    Provides, RocksOptions, RocksStore, STORE_VERSION, StoreError, Tables,
 };
 
-use crate::conformance::{Sample, item, rows, sample};
+use crate::conformance::{item, rows, sample};
 
-fn open(path: &Path) -> Result<RocksStore, StoreError> {
+pub(crate) fn open(path: &Path) -> Result<RocksStore, StoreError> {
     RocksStore::open(path, &RocksOptions::default())
 }
 
 /// What a process that is killed now leaves behind: the files as they are.
-fn crash_copy(from: &Path, to: &Path) {
+pub(crate) fn crash_copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("create");
     for entry in fs::read_dir(from).expect("list") {
         let entry = entry.expect("entry");
@@ -25,7 +26,7 @@ fn crash_copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_crash_before_the_commit_leaves_neither_reference_nor_promise() {
+fn a_crash_before_the_commit_leaves_neither_item_nor_chunk() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
     let sample = sample(1);
@@ -34,7 +35,7 @@ fn a_crash_before_the_commit_leaves_neither_reference_nor_promise() {
     crash_copy(&live, &crashed);
     let store = open(&crashed).expect("reopen");
     assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
-    assert_eq!(store.item(&sample.manifest.cid()).expect("item"), None);
+    assert_eq!(store.get::<Items>(&sample.manifest.cid()).expect("item"), None);
 }
 
 #[test]
@@ -44,16 +45,16 @@ fn a_committed_item_has_its_bytes_after_a_crash() {
     let sample = sample(2);
     let store = open(&live).expect("open");
     store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    store.commit(rows(&sample)).expect("commit");
+    store.commit(&rows(&sample)).expect("commit");
     crash_copy(&live, &crashed);
     let store = open(&crashed).expect("reopen");
     let bytes = store.chunk(&sample.leaf.hash).expect("chunk").expect("present");
     assert_eq!(bytes, sample.bytes);
-    assert_eq!(store.item(&sample.manifest.cid()).expect("item"), Some(item(&sample)));
+    assert_eq!(store.get::<Items>(&sample.manifest.cid()).expect("item"), Some(item(&sample)));
 }
 
 #[test]
-fn a_chunk_that_another_job_put_is_durable_with_the_commit_that_counts_on_it() {
+fn a_commit_makes_a_chunk_durable_that_another_job_has_put() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
     let sample = sample(3);
@@ -61,7 +62,7 @@ fn a_chunk_that_another_job_put_is_durable_with_the_commit_that_counts_on_it() {
     store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put by the first job");
     // The second job finds the chunk present, puts nothing and commits.
     assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
-    store.commit(rows(&sample)).expect("commit");
+    store.commit(&rows(&sample)).expect("commit");
     crash_copy(&live, &crashed);
     let store = open(&crashed).expect("reopen");
     assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
@@ -84,22 +85,47 @@ fn chunks_are_written_about_once() {
 /// Stores a file of so many chunks of a mebibyte, and nothing else in the same
 /// blob file.
 fn store_file(store: &RocksStore, seed: u32, chunks: u32) -> (Owner, TreeHash) {
-    let mut chunk = vec![0; 1 << 20];
-    let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc1M));
+    let stored = store_chunks(store, seed, chunks, 1 << 20);
+    store.flush().expect("flush");
+    stored
+}
+
+/// Stores a page of random chunks of this length.
+fn store_chunks(store: &RocksStore, seed: u32, chunks: u32, len: usize) -> (Owner, TreeHash) {
+    let mut chunk = vec![0; len];
+    let mut leaves = Vec::new();
     for n in 0..chunks {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&n.to_le_bytes());
         hasher.finalize_xof().fill(&mut chunk);
         let leaf = Leaf::of(&chunk);
         store.put_chunk(&leaf.hash, &chunk).expect("put");
-        builder.push(leaf).expect("a small file");
+        leaves.push(leaf);
     }
-    let (manifest, page) = builder.finish().expect("a file");
-    let (root, page) = page.expect("the only page");
-    let root = root.hash;
-    let owner = manifest.cid().into();
-    store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+    let page = Page::new(leaves).expect("a page");
+    let root = page.root().hash;
+    let mut owner = [0; 32];
+    owner[..4].copy_from_slice(&seed.to_le_bytes());
+    let owner = Owner::staging(owner);
+    store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
     (owner, root)
+}
+
+/// Reclaims until nothing is worth it, and returns the number of steps.
+fn reclaim_all(store: &RocksStore) -> u64 {
+    let mut steps = 0;
+    loop {
+        let step = store.reclaim_step().expect("reclaim");
+        steps += u64::from(step.bytes > 0);
+        if !step.more {
+            return steps;
+        }
+    }
+}
+
+/// Carries out every pending delete of an earlier process.
+fn release_all(store: &RocksStore) {
+    while store.release_step().expect("step").more {}
 }
 
 /// Names of the blob files.
@@ -111,19 +137,19 @@ fn blob_files(directory: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn removing_gives_the_space_back() {
+fn reclaiming_after_a_removal_gives_the_space_back() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     let (owner, root) = store_file(&store, 1, 64);
     assert!(store.size_on_disk().expect("size") >= 64 << 20);
-    assert_eq!(store.let_go(owner, &[root], Batch::default()).expect("let go"), 64 << 20);
-    store.reclaim().expect("reclaim");
+    assert_eq!(store.release_pages(owner, &[root], &Batch::default()).expect("release"), 64 << 20);
+    reclaim_all(&store);
     let size = store.size_on_disk().expect("size");
     assert!(size < 1 << 20, "{size} bytes on disk for nothing");
 }
 
 #[test]
-fn removing_little_rewrites_nothing() {
+fn reclaiming_little_copies_no_live_chunk() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     for seed in 0..8 {
@@ -132,13 +158,13 @@ fn removing_little_rewrites_nothing() {
     let kept = blob_files(directory.path());
     assert!(kept.len() >= 8, "each file has its own: {kept:?}");
     let (owner, root) = store_file(&store, 100, 4);
-    store.let_go(owner, &[root], Batch::default()).expect("let go");
-    store.reclaim().expect("reclaim");
+    store.release_pages(owner, &[root], &Batch::default()).expect("release");
+    reclaim_all(&store);
     assert_eq!(blob_files(directory.path()), kept, "only what was removed is gone");
 }
 
 #[test]
-fn removing_much_rewrites_what_is_left_in_the_same_files() {
+fn reclaiming_much_copies_what_is_left_in_the_same_files() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     // Two files in one blob file: chunks are put before either is committed.
@@ -161,12 +187,13 @@ fn removing_much_rewrites_what_is_left_in_the_same_files() {
         })
         .collect();
     for (owner, (root, page)) in files.clone() {
-        store.commit(Batch::default().with(Row::Page { owner, root, page })).expect("commit");
+        store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
     }
+    store.flush().expect("flush");
     assert!(store.size_on_disk().expect("size") >= 16 << 20);
     let (owner, (root, _)) = &files[0];
-    store.let_go(*owner, &[*root], Batch::default()).expect("let go");
-    store.reclaim().expect("reclaim");
+    store.release_pages(*owner, &[*root], &Batch::default()).expect("release");
+    reclaim_all(&store);
     let size = store.size_on_disk().expect("size");
     assert!(size < 9 << 20, "{size} bytes on disk for 8 MiB");
     for leaf in files[1].1.1.leaves() {
@@ -175,7 +202,23 @@ fn removing_much_rewrites_what_is_left_in_the_same_files() {
 }
 
 #[test]
-fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
+fn removals_compact_the_keys_once_for_many_and_not_once_each() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let files: Vec<_> = (0..40).map(|seed| store_chunks(&store, seed, 500, 8 << 10)).collect();
+    store.flush().expect("flush");
+    let mut steps = 0;
+    for (owner, root) in &files[..20] {
+        store.release_pages(*owner, &[*root], &Batch::default()).expect("release");
+        steps += reclaim_all(&store);
+    }
+    assert!(steps < 15, "{steps} steps for 20 removals");
+    let size = store.size_on_disk().expect("size");
+    assert!(size < 230 << 20, "{size} bytes on disk for 78 MiB and what is not worth a step");
+}
+
+#[test]
+fn an_unfinished_addition_is_released_after_a_crash() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
     let sample = sample(4);
@@ -183,59 +226,102 @@ fn what_a_crash_left_provisional_is_let_go_at_the_next_opening() {
     let root = root.hash;
     let store = open(&live).expect("open");
     store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    let owner = Owner::provisional([5; 32]);
-    let batch = Batch::default()
-        .with(Row::Page { owner, root, page })
-        .with(Row::Provisional { owner, roots: vec![root] });
-    store.commit(batch).expect("commit");
+    let owner = Owner::staging([5; 32]);
+    store.commit(Batch::default().stage_page(owner, root, page)).expect("commit");
+    // Pages are no reason to flush.
+    store.flush().expect("flush");
     crash_copy(&live, &crashed);
     let store = open(&crashed).expect("reopen");
-    assert_eq!(store.page(&root).expect("page"), None);
+    release_all(&store);
+    assert_eq!(store.get::<Pages>(&root).expect("page"), None);
     assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
 }
 
 #[test]
-fn content_that_is_added_again_survives_an_old_promise_to_let_go() {
+fn an_interrupted_removal_of_many_pages_is_finished_in_bounded_steps() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let sample = sample(5);
-    let (root, owner) = (sample.page.0.hash, Owner::from(sample.manifest.cid()));
+    let owner = Owner::staging([5; 32]);
     let store = open(directory.path()).expect("open");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    // A removal that was cut short after its promise, then the content again.
-    let promise = Row::Provisional { owner, roots: vec![root] };
-    store.commit(rows(&sample).with(promise)).expect("commit");
-    store.commit(rows(&sample)).expect("commit");
+    let samples: Vec<_> = (0..11).map(sample).collect();
+    let mut batch = Batch::default();
+    for sample in &samples {
+        let (root, page) = sample.page.clone();
+        batch.stage_page(owner, root.hash, page);
+        batch.put_chunk(sample.leaf.hash, sample.bytes.clone().into());
+    }
+    store.commit(&batch).expect("commit");
     drop(store);
     let store = open(directory.path()).expect("reopen");
-    assert!(store.page(&root).expect("page").is_some());
-    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+    let mut pages = Vec::new();
+    loop {
+        let step = store.release_step().expect("step");
+        pages.push(step.pages);
+        if !step.more {
+            break;
+        }
+    }
+    assert_eq!(pages, [4, 4, 3]);
+    for sample in &samples {
+        assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
+    }
 }
 
 #[test]
-fn a_page_that_is_stored_again_survives_a_removal_and_the_others_go() {
+fn content_that_is_added_again_loses_its_pending_deletes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let store = open(directory.path()).expect("open");
-    let owner = Owner::provisional([5; 32]);
     let (kept, gone) = (sample(7), sample(8));
-    let page = |sample: &Sample| {
-        let (root, page) = sample.page.clone();
-        Row::Page { owner, root: root.hash, page }
-    };
-    let roots = [&kept, &gone].map(|sample| sample.page.0.hash);
+    let owner = Owner::staging([5; 32]);
+    let store = open(directory.path()).expect("open");
+    // A removal that was cut short before any page was released.
+    let mut batch = Batch::default();
     for sample in [&kept, &gone] {
-        store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-        store.commit(Batch::default().with(page(sample))).expect("commit");
+        let (root, page) = sample.page.clone();
+        batch.put_chunk(sample.leaf.hash, sample.bytes.clone().into());
+        batch.stage_page(owner, root.hash, page);
     }
-    // A removal that was cut short, then the first page once more.
-    let promise = Row::Provisional { owner, roots: roots.to_vec() };
-    store.commit(Batch::default().with(promise)).expect("commit");
-    store.commit(Batch::default().with(page(&kept))).expect("commit");
+    store.commit(&batch).expect("commit");
     drop(store);
     let store = open(directory.path()).expect("reopen");
-    assert!(store.page(&roots[0]).expect("page").is_some());
+    let (root, page) = kept.page.clone();
+    store.commit(Batch::default().put_page(owner, root.hash, page)).expect("commit");
+    release_all(&store);
+    assert!(store.contains::<Pages>(&root.hash).expect("page"));
     assert!(store.has_chunk(&kept.leaf.hash).expect("has"));
-    assert_eq!(store.page(&roots[1]).expect("page"), None);
+    assert!(!store.contains::<Pages>(&gone.page.0.hash).expect("page"));
     assert!(!store.has_chunk(&gone.leaf.hash).expect("has"));
+}
+
+#[test]
+fn counters_are_right_after_a_crash() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let live = directory.path().join("live");
+    let store = open(&live).expect("open");
+    for n in 0..5 {
+        store.commit(&rows(&sample(n))).expect("commit");
+        let crashed = directory.path().join(format!("crashed {n}"));
+        crash_copy(&live, &crashed);
+        let store = open(&crashed).expect("reopen");
+        let rows = store.scan::<Items>(None, 9).expect("items").len() as u64;
+        assert_eq!((store.count::<Items>().expect("count"), rows), (u64::from(n) + 1, rows));
+        assert_eq!(rows, u64::from(n) + 1);
+    }
+}
+
+#[test]
+fn rows_that_rely_on_no_chunk_flush_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let sample = sample(9);
+    let cid = sample.manifest.cid();
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    let (root, page) = sample.page.clone();
+    let provide = ProvideRecord::default();
+    store.commit(Batch::default().put::<Provides>(&cid, &provide)).expect("commit");
+    store.commit(Batch::default().put_page(cid.into(), root.hash, page)).expect("commit");
+    store.commit(Batch::default().delete::<Items>(&cid).delete::<Downloads>(&cid)).expect("commit");
+    assert_eq!(blob_files(directory.path()).len(), 0);
+    store.commit(Batch::default().put::<Manifests>(&cid, &sample.manifest)).expect("commit");
+    assert_eq!(blob_files(directory.path()).len(), 1);
 }
 
 #[test]
@@ -249,16 +335,17 @@ fn adding_and_removing_at_the_same_time_leaves_all_or_nothing() {
             scope.spawn(|| {
                 store.lease_chunk(&sample.leaf.hash).expect("lease");
                 store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-                store.commit(rows(&sample)).expect("add");
+                store.commit(&rows(&sample)).expect("add");
                 store.release_chunks(&[sample.leaf.hash]);
             });
             scope.spawn(|| {
-                let batch = Batch::default().with(Row::RemoveItem(cid));
-                store.let_go(cid.into(), &[root], batch).expect("remove");
+                let mut batch = Batch::default();
+                batch.delete::<Items>(&cid).delete::<Manifests>(&cid);
+                store.release_pages(cid.into(), &[root], &batch).expect("remove");
             });
         });
-        if store.item(&cid).expect("item").is_some() {
-            assert!(store.page(&root).expect("page").is_some(), "held without its page");
+        if store.get::<Items>(&cid).expect("item").is_some() {
+            assert!(store.get::<Pages>(&root).expect("page").is_some(), "held without its page");
             assert!(store.has_chunk(&sample.leaf.hash).expect("has"), "held without its chunk");
         }
     }
@@ -281,7 +368,7 @@ fn a_newer_store_is_refused_and_left_untouched() {
     let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
     fs::write(path.join("FORMAT"), &newer).expect("write");
     let Err(error) = open(path) else { panic!("opened a newer store") };
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
     assert!(error.to_string().contains("newer release"));
     assert_eq!(fs::read_dir(path).expect("list").count(), 1);
     assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);
@@ -304,7 +391,7 @@ fn a_store_from_before_the_first_release_is_refused_with_advice_and_left_untouch
 #[test]
 fn a_format_file_that_is_not_exact_is_refused_and_left_untouched() {
     for text in
-        ["dfs-store +2\n", "dfs-store 02\n", "dfs-store 2", "dfs-store 2\n\n", "dfs-store 0\n"]
+        ["dfs-store +3\n", "dfs-store 03\n", "dfs-store 3", "dfs-store 3\n\n", "dfs-store 0\n"]
     {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(directory.path().join("FORMAT"), text).expect("write");

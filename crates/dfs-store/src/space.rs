@@ -1,16 +1,16 @@
-//! Room on the disk: content stops coming in before the disk is full.
+//! Room on the disk: the store refuses chunks before the disk is full.
 //!
-//! A full disk stops RocksDB as a whole. It then refuses even the few bytes
-//! that would record progress, or remove something to make room, until it has
-//! noticed by itself that there is room again. So the last of the disk is left
-//! to everything but chunks.
+//! A full disk stops RocksDB as a whole. RocksDB then refuses even the few bytes
+//! that would record progress, or remove content to make room, until it has
+//! noticed by itself that there is room again. So the last part of the disk is
+//! left to everything but chunks.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::StoreError;
+use crate::error::{NoSpace, StoreError};
 
-/// Most that is kept free, in bytes: it has to take what is in write buffers.
+/// Most that is kept free, in bytes: the content of the write buffers has to fit.
 const MAX_RESERVE: u64 = 256 << 20;
 /// Part of a small disk that is kept free, as a divisor.
 const RESERVE_DIVISOR: u64 = 8;
@@ -19,21 +19,21 @@ const STRIDE: u64 = 4 << 20;
 
 /// Watches the disk that a database is on.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(crate) struct Space {
     path: PathBuf,
     /// Bytes put since the last look that found room.
     since: AtomicU64,
 }
 
 impl Space {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         // The first chunk looks.
         Self { path, since: AtomicU64::new(STRIDE) }
     }
 
     /// Whether there is room for a chunk of `len` bytes. `unwritten` tells how
     /// many bytes are in memory on their way to the disk.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         len: usize,
         unwritten: impl FnOnce() -> Result<u64, StoreError>,
@@ -44,22 +44,15 @@ impl Space {
         let unwritten = unwritten()?;
         let (free, reserve) = self.look()?;
         if free < reserve.saturating_add(unwritten) {
-            let mib = |bytes: u64| bytes >> 20;
-            return Err(StoreError::NoSpace {
-                detail: format!(
-                    "its disk has {} MiB left, {} MiB are still to be written, and {} MiB have to stay free",
-                    mib(free),
-                    mib(unwritten),
-                    mib(reserve)
-                ),
-            });
+            let source = NoSpace::Reserve { free, unwritten, reserve };
+            return Err(StoreError::NoSpace { path: self.path.clone(), source });
         }
         self.since.store(0, Ordering::Relaxed);
         Ok(())
     }
 
     /// Bytes that are free beyond the reserve.
-    pub(super) fn available(&self) -> Result<u64, StoreError> {
+    pub(crate) fn available(&self) -> Result<u64, StoreError> {
         let (free, reserve) = self.look()?;
         Ok(free.saturating_sub(reserve))
     }
@@ -94,9 +87,9 @@ mod tests {
             assert!(matches!(refused, Err(StoreError::NoSpace { .. })), "{refused:?}");
         }
         space.check(1, || Ok(0)).expect("there is room");
-        space.check(1 << 20, full).expect("not looked again so soon");
+        space.check(1 << 20, full).expect("no second look so soon");
         for _ in 0..3 {
-            // The stride is full after these.
+            // These fill the stride.
             let _ = space.check(1 << 20, full);
         }
         assert!(space.check(1, full).is_err());

@@ -1,29 +1,29 @@
-//! Chunks that must not be removed although nothing refers to them yet.
+//! Chunks that must not be removed although no page refers to them yet.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfs_core::ChunkHash;
 
-/// Leases by chunk. Removing a chunk and leasing it happen under one lock, so
-/// a chunk is either leased first and stays, or removed first and is then found
-/// absent by whoever leases it.
+/// Leases by chunk. Removing a chunk and leasing it happen under one lock. So a
+/// chunk is either leased first and stays, or removed first, and the thread that
+/// leases it then finds it absent.
 #[derive(Debug, Default)]
-pub(crate) struct Leases {
+pub(super) struct Leases {
     counts: Mutex<HashMap<ChunkHash, u32>>,
 }
 
 /// Holds off all leasing while chunks are being removed.
-pub(crate) struct Removing<'a> {
+pub(super) struct Removing<'a> {
     counts: MutexGuard<'a, HashMap<ChunkHash, u32>>,
 }
 
 impl Leases {
-    pub(crate) fn lease(&self, hash: &ChunkHash) {
+    pub(super) fn lease(&self, hash: &ChunkHash) {
         *self.lock().entry(*hash).or_insert(0) += 1;
     }
 
-    pub(crate) fn release(&self, hashes: &[ChunkHash]) {
+    pub(super) fn release(&self, hashes: &[ChunkHash]) {
         let mut counts = self.lock();
         for hash in hashes {
             if let Some(count) = counts.get_mut(hash) {
@@ -35,7 +35,7 @@ impl Leases {
         }
     }
 
-    pub(crate) fn removing(&self) -> Removing<'_> {
+    pub(super) fn removing(&self) -> Removing<'_> {
         Removing { counts: self.lock() }
     }
 
@@ -45,7 +45,7 @@ impl Leases {
 }
 
 impl Removing<'_> {
-    pub(crate) fn is_leased(&self, hash: &ChunkHash) -> bool {
+    pub(super) fn is_leased(&self, hash: &ChunkHash) -> bool {
         self.counts.contains_key(hash)
     }
 }

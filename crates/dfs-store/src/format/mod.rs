@@ -1,0 +1,102 @@
+//! The version of the store on disk, and the way from older versions to this
+//! one.
+//!
+//! The version stands in a file named `FORMAT` beside RocksDB's own. It is read
+//! before RocksDB touches anything, so a store of a newer release is refused
+//! without a byte of it being changed. Migrations run in order when a store is
+//! opened, one module each. `FORMAT` changes at the end of each, so a migration
+//! that a crash has cut short runs again: it must be harmless to run it twice.
+
+mod v2_to_v3;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::engine::Engine;
+use crate::error::{Foreign, StoreError};
+
+/// Newest on-disk format that this release reads and the one it writes.
+pub const STORE_VERSION: u32 = 3;
+
+/// Format of development builds before the first release. Their content
+/// identifiers mean nothing any more, so there is nothing to migrate.
+const UNRELEASED: u32 = 1;
+
+/// Oldest format that this release migrates.
+const OLDEST: u32 = 2;
+
+/// Makes a store of one format a store of the next. Reads and writes in bounded
+/// memory, and its last write is synced.
+type Migration = fn(&dyn Engine) -> Result<(), StoreError>;
+
+/// Every migration; the first one starts from [`OLDEST`].
+const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] = [v2_to_v3::run];
+
+const FILE_NAME: &str = "FORMAT";
+const TEMPORARY: &str = "FORMAT.new";
+const PREFIX: &str = "dfs-store ";
+
+/// Creates the directory with its version file, or reads the one there. Returns
+/// the version.
+pub(crate) fn claim(path: &Path) -> Result<u32, StoreError> {
+    let directory = |source| StoreError::Directory { path: path.to_owned(), source };
+    let foreign = |found| StoreError::Foreign { path: path.to_owned(), found };
+    fs::create_dir_all(path).map_err(directory)?;
+    match fs::read_to_string(path.join(FILE_NAME)) {
+        Ok(text) => check(path, text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut entries = fs::read_dir(path).map_err(directory)?;
+            if entries.any(|entry| entry.is_ok_and(|entry| !is_unfinished(&entry))) {
+                return Err(foreign(Foreign::NoVersionFile));
+            }
+            write(path, STORE_VERSION).map_err(directory)?;
+            Ok(STORE_VERSION)
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(foreign(Foreign::NotText)),
+        Err(error) => Err(directory(error)),
+    }
+}
+
+/// Runs the migrations from a version that [`claim`] has returned.
+pub(crate) fn migrate(path: &Path, found: u32, engine: &dyn Engine) -> Result<(), StoreError> {
+    for (from, migration) in (OLDEST..).zip(MIGRATIONS) {
+        if from < found {
+            continue;
+        }
+        tracing::info!(path = %path.display(), from, to = from + 1, "migrating the database");
+        migration(engine)?;
+        let failed = |source| StoreError::Directory { path: path.to_owned(), source };
+        write(path, from + 1).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A version file whose writing a crash cut short.
+fn is_unfinished(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_str() == Some(TEMPORARY)
+}
+
+fn check(path: &Path, text: String) -> Result<u32, StoreError> {
+    let version = text.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix('\n'));
+    // `parse` alone would take a sign and leading zeros.
+    let version = version
+        .and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
+    match version {
+        Some(found) if found > STORE_VERSION => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: STORE_VERSION })
+        }
+        Some(UNRELEASED) => Err(StoreError::Unreleased { path: path.to_owned() }),
+        Some(found) if found >= OLDEST => Ok(found),
+        _ => Err(StoreError::Foreign { path: path.to_owned(), found: Foreign::Text(text) }),
+    }
+}
+
+fn write(path: &Path, version: u32) -> io::Result<()> {
+    let temporary = path.join(TEMPORARY);
+    let mut file = File::create(&temporary)?;
+    writeln!(file, "{PREFIX}{version}")?;
+    file.sync_all()?;
+    fs::rename(temporary, path.join(FILE_NAME))?;
+    File::open(path)?.sync_all()
+}

@@ -1,0 +1,293 @@
+//! Format 2 to format 3.
+//!
+//! - A row of `meta` was manifest, name, time and flag in one. It becomes the
+//!   manifest in `meta`, and the rest with the header in `item`.
+//! - A failed download had an exit code of a program. It gets a failure kind,
+//!   and the record version 2.
+//! - The counters are new.
+//!
+//! Both encodings are written out here, so that the migration stays the same
+//! when records change again. A row that cannot be read stays as it is, and
+//! reading it reports the damage as before.
+
+use std::ops::ControlFlow;
+
+use dfs_core::header::{HEADER_LEN, MAGIC};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, Writes};
+use crate::error::StoreError;
+use crate::layout::{COUNT, DOWNLOAD, Family, ITEM, META, PROVIDE};
+
+/// Bytes of rows that are gathered before they are written.
+const PORTION: usize = 1 << 20;
+
+/// Version byte of records of items in both formats, and of downloads in 2.
+const RECORD_1: u8 = 1;
+/// Version byte of download records in format 3.
+const RECORD_2: u8 = 2;
+
+/// Runs the migration.
+pub(super) fn run(engine: &dyn Engine) -> Result<(), StoreError> {
+    run_in_portions(engine, PORTION)
+}
+
+fn run_in_portions(engine: &dyn Engine, portion: usize) -> Result<(), StoreError> {
+    convert(engine, META, portion, &split_item)?;
+    convert(engine, DOWNLOAD, portion, &replace_exit_code)?;
+    count(engine)
+}
+
+/// The value of `meta` in format 2, behind the version byte.
+#[derive(Deserialize)]
+struct OldItem<'a> {
+    manifest: &'a [u8],
+    name: Option<&'a str>,
+    added_ms: u64,
+    public: bool,
+}
+
+/// The value of `item` in format 3, behind the version byte.
+#[derive(Serialize)]
+struct NewItem<'a> {
+    header: &'a [u8],
+    name: Option<&'a str>,
+    added_ms: u64,
+    public: bool,
+}
+
+#[derive(Deserialize)]
+enum OldState<'a> {
+    Active,
+    Done,
+    Failed { cause: &'a str, code: u8 },
+    Cancelled,
+}
+
+#[derive(Serialize)]
+enum NewState<'a> {
+    Active,
+    Done,
+    Failed { cause: &'a str, kind: u8 },
+    Cancelled,
+}
+
+/// `None` if the row is not of format 2.
+type Convert = dyn Fn(&[u8], &[u8], &mut Writes) -> Option<()>;
+
+/// Converts the rows of a family, and writes whenever so many bytes of new rows
+/// are gathered.
+fn convert(
+    engine: &dyn Engine,
+    family: Family,
+    portion: usize,
+    convert: &Convert,
+) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let mut writes = Writes::default();
+        let mut last = None;
+        engine.visit(family, after.as_deref(), &mut |key, value| {
+            if convert(key, value, &mut writes).is_none() {
+                tracing::warn!(family = family.name, ?key, "a damaged row is left as it is");
+            }
+            if writes.bytes() < portion {
+                return ControlFlow::Continue(());
+            }
+            last = Some(key.to_vec());
+            ControlFlow::Break(())
+        })?;
+        if !writes.is_empty() {
+            engine.write(writes, false)?;
+        }
+        if last.is_none() {
+            return Ok(());
+        }
+        after = last;
+    }
+}
+
+fn split_item(cid: &[u8], value: &[u8], writes: &mut Writes) -> Option<()> {
+    if value.starts_with(&MAGIC) {
+        // Converted before the migration was cut short.
+        return Some(());
+    }
+    let item = value.strip_prefix(&[RECORD_1])?;
+    let (OldItem { manifest, name, added_ms, public }, rest) =
+        postcard::take_from_bytes::<OldItem<'_>>(item).ok()?;
+    let header = manifest.get(..HEADER_LEN).filter(|_| rest.is_empty())?;
+    let item = NewItem { header, name, added_ms, public };
+    writes.put(META, cid.to_vec(), manifest.to_vec());
+    writes.put(ITEM, cid.to_vec(), postcard::to_extend(&item, vec![RECORD_1]).ok()?);
+    Some(())
+}
+
+fn replace_exit_code(cid: &[u8], value: &[u8], writes: &mut Writes) -> Option<()> {
+    if value.first() == Some(&RECORD_2) {
+        // Converted before the migration was cut short.
+        return Some(());
+    }
+    let record = value.strip_prefix(&[RECORD_1])?;
+    let ((started_ms, state), rest) =
+        postcard::take_from_bytes::<(u64, OldState<'_>)>(record).ok()?;
+    let state = match state {
+        OldState::Active => NewState::Active,
+        OldState::Done => NewState::Done,
+        OldState::Failed { cause, code } => NewState::Failed { cause, kind: kind_of(code) },
+        OldState::Cancelled => NewState::Cancelled,
+    };
+    let mut record = postcard::to_extend(&(started_ms, state), vec![RECORD_2]).ok()?;
+    record.extend_from_slice(rest);
+    writes.put(DOWNLOAD, cid.to_vec(), record);
+    Some(())
+}
+
+/// The failure kind of an exit code: codes counted from 1, kinds from 0.
+fn kind_of(code: u8) -> u8 {
+    match code {
+        1..=10 => code - 1,
+        _ => 0,
+    }
+}
+
+fn count(engine: &dyn Engine) -> Result<(), StoreError> {
+    let mut writes = Writes::default();
+    for family in [ITEM, PROVIDE, DOWNLOAD] {
+        let mut rows: u64 = 0;
+        engine.visit(family, None, &mut |_, _| {
+            rows += 1;
+            ControlFlow::Continue(())
+        })?;
+        if rows > 0 {
+            writes.put(COUNT, family.name.as_bytes().to_vec(), rows.to_le_bytes().to_vec());
+        }
+    }
+    // Synced, and with it every write before.
+    engine.write(writes, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+    use std::io;
+
+    use super::*;
+    use crate::engine::Visit;
+    use crate::layout::FAMILIES;
+    use crate::memory::MemoryEngine;
+    use crate::rocks::{RocksEngine, RocksOptions, RocksStore};
+    use crate::store::{EncodedRow, MetaStore};
+
+    /// An engine whose writes fail after some.
+    struct Failing<'a> {
+        engine: &'a dyn Engine,
+        left: Cell<u32>,
+    }
+
+    impl Engine for Failing<'_> {
+        fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.engine.row(family, key)
+        }
+
+        fn may_have(&self, family: Family, key: &[u8]) -> bool {
+            self.engine.may_have(family, key)
+        }
+
+        fn visit(
+            &self,
+            family: Family,
+            after: Option<&[u8]>,
+            visit: &mut Visit<'_>,
+        ) -> Result<(), StoreError> {
+            self.engine.visit(family, after, visit)
+        }
+
+        fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {
+            if self.left.get() == 0 {
+                let source = io::ErrorKind::Interrupted.into();
+                return Err(StoreError::Directory { path: "/".into(), source });
+            }
+            self.left.set(self.left.get() - 1);
+            self.engine.write(writes, sync)
+        }
+    }
+
+    /// Every raw row of a store of format 2.
+    fn fill(engine: &dyn Engine) {
+        let unhex = |text: &str| -> Vec<u8> {
+            let text = text.trim_start_matches('-');
+            let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
+            (0..text.len()).step_by(2).map(byte).collect()
+        };
+        let mut writes = Writes::default();
+        for line in include_str!("../../tests/store/snapshots/format-2.txt").lines() {
+            let mut parts = line.split(' ');
+            let name = parts.next().expect("a family");
+            let family = FAMILIES.into_iter().find(|family| family.name == name);
+            let [key, value] = [parts.next(), parts.next()].map(|part| unhex(part.expect("hex")));
+            writes.put(family.expect("a known family"), key, value);
+        }
+        engine.write(writes, true).expect("write");
+    }
+
+    fn dump(engine: &dyn Engine) -> Vec<(&'static str, Vec<EncodedRow>)> {
+        let rows = |family| engine.rows(family, None, usize::MAX).expect("rows");
+        FAMILIES.map(|family| (family.name, rows(family))).to_vec()
+    }
+
+    #[test]
+    fn a_migration_that_is_cut_short_anywhere_can_be_run_again() {
+        let expected = MemoryEngine::default();
+        fill(&expected);
+        run(&expected).expect("an undisturbed run");
+        for writes in 0.. {
+            let engine = MemoryEngine::default();
+            fill(&engine);
+            let failing = Failing { engine: &engine, left: Cell::new(writes) };
+            let outcome = run_in_portions(&failing, 1);
+            run_in_portions(&engine, 1).expect("the second run");
+            assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
+            if outcome.is_ok() {
+                assert!(writes > 10, "every row is a portion: {writes}");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn opening_a_half_migrated_store_finishes_the_migration() {
+        let expected = MemoryEngine::default();
+        fill(&expected);
+        run(&expected).expect("an undisturbed run");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (path, options) = (directory.path(), RocksOptions::default());
+        fs::write(path.join("FORMAT"), "dfs-store 2\n").expect("write");
+        let engine = RocksEngine::open(path, &options, &|_| {}).expect("open");
+        fill(&engine);
+        let failing = Failing { engine: &engine, left: Cell::new(4) };
+        run_in_portions(&failing, 1).expect_err("cut short");
+        drop(engine);
+        assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), "dfs-store 2\n");
+        let store = RocksStore::open(path, &options).expect("open");
+        for (family, rows) in FAMILIES.into_iter().zip(dump(&expected)) {
+            assert_eq!(store.rows(family, None, usize::MAX).expect("rows"), rows.1);
+        }
+        assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), "dfs-store 3\n");
+    }
+
+    #[test]
+    fn a_damaged_row_stays_and_the_others_are_migrated() {
+        let engine = MemoryEngine::default();
+        fill(&engine);
+        let damaged = vec![RECORD_1, 200];
+        let mut writes = Writes::default();
+        writes.put(META, vec![0; 32], damaged.clone());
+        writes.put(DOWNLOAD, vec![0; 32], damaged.clone());
+        engine.write(writes, true).expect("write");
+        run(&engine).expect("the migration");
+        assert_eq!(engine.row(META, &[0; 32]).expect("row"), Some(damaged.clone()));
+        assert_eq!(engine.row(DOWNLOAD, &[0; 32]).expect("row"), Some(damaged));
+        assert_eq!(engine.rows(ITEM, None, 99).expect("rows").len(), 3);
+    }
+}

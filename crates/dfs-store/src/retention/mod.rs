@@ -1,0 +1,258 @@
+//! What is kept and what is removed: references of pages and chunks, leases,
+//! pending deletes, and the counters that change with them.
+//!
+//! `docs/store-format.md`, section 6, specifies the rows as a state machine;
+//! this module is that machine, above any [`Engine`]. It does not know how
+//! chunks become durable, nor how their space is given back.
+//!
+//! Locks, in the order in which they are taken: leases, counters. The set of
+//! busy owners is a leaf.
+
+mod counts;
+mod leases;
+mod references;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dfs_core::{ChunkHash, TreeHash};
+
+use crate::batch::{Batch, Change, Owner};
+use crate::engine::{Engine, Writes};
+use crate::error::{Damage, StoreError};
+use crate::layout::{self, CHUNK, Family, PAGE, REF, RefKind};
+use crate::metrics::Metrics;
+use crate::store::Released;
+use crate::table::Table;
+use crate::tables::Pages;
+use counts::Counts;
+use leases::Leases;
+
+/// Pages that one step releases. A page has about 2,000 chunks.
+const STEP_PAGES: u64 = 4;
+/// Rows of pending deletes that are read at once.
+const STEP_ROWS: usize = 256;
+/// Chunks that are discarded under one lock.
+const DISCARD_PORTION: usize = 256;
+/// Bytes that a discarded chunk counts as for [`layout::REMOVED`]: the average
+/// of the default profile. Its real length would have to be read.
+const DISCARDED_CHUNK: u64 = 64 << 10;
+
+/// The state beside the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    leases: Leases,
+    counts: Counts,
+    /// Owners whose pending deletes belong to an addition or a removal of this
+    /// process. [`Self::release_step`] leaves them alone.
+    busy: Mutex<HashSet<Owner>>,
+    metrics: Metrics,
+}
+
+impl Retention {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
+    pub(crate) fn lease(&self, hash: &ChunkHash) {
+        self.leases.lease(hash);
+    }
+
+    pub(crate) fn end_leases(&self, hashes: &[ChunkHash]) {
+        self.leases.release(hashes);
+    }
+
+    /// Writes a batch with its references and counters.
+    pub(crate) fn commit(&self, engine: &impl Engine, batch: &Batch) -> Result<(), StoreError> {
+        let mut writes = Writes::default();
+        let mut changes_pages = false;
+        let mut reassigned = Vec::new();
+        for change in batch.changes() {
+            references::append(&mut writes, change);
+            match change {
+                Change::Staged { owner, .. } => {
+                    self.busy().insert(*owner);
+                    changes_pages = true;
+                }
+                Change::Page { .. } => changes_pages = true,
+                Change::Reassign { from, .. } => {
+                    reassigned.push(*from);
+                    changes_pages = true;
+                }
+                Change::Put { .. }
+                | Change::Delete { .. }
+                | Change::Chunk { .. }
+                | Change::PendingDelete { .. } => {}
+            }
+        }
+        {
+            // A release must not run between its checks and its batch while an
+            // owner comes back.
+            let _removing = changes_pages.then(|| self.leases.removing());
+            self.counts.write(engine, writes)?;
+        }
+        for owner in reassigned {
+            if !references::has_pending_delete(engine, owner)? {
+                self.busy().remove(&owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the batch with pending deletes and carries these out.
+    pub(crate) fn release_pages(
+        &self,
+        engine: &impl Engine,
+        owner: Owner,
+        roots: &[TreeHash],
+        batch: &Batch,
+    ) -> Result<u64, StoreError> {
+        let mut batch = batch.clone();
+        batch.push(Change::PendingDelete { owner, roots: roots.to_vec() });
+        self.busy().insert(owner);
+        let released = self.commit(engine, &batch).and_then(|()| {
+            let mut bytes = 0;
+            for root in roots {
+                bytes += self.release_page(engine, owner, root)?;
+            }
+            Ok(bytes)
+        });
+        // What a failure has left is for a later step.
+        self.busy().remove(&owner);
+        released
+    }
+
+    /// Carries out pending deletes of an earlier process or a failed removal.
+    pub(crate) fn release_step(&self, engine: &impl Engine) -> Result<Released, StoreError> {
+        let mut released = Released::default();
+        let mut after = vec![RefKind::PendingDelete as u8];
+        loop {
+            let rows = engine.rows(REF, Some(&after), STEP_ROWS)?;
+            let Some((last, _)) = rows.last() else { return Ok(released) };
+            after.clone_from(last);
+            for (key, _) in &rows {
+                if key.first() != Some(&(RefKind::PendingDelete as u8)) {
+                    return Ok(released);
+                }
+                let (owner, root) = layout::parse_pending_delete(key)
+                    .ok_or_else(|| damaged(REF, key, Damage::KeyLength { len: key.len() }))?;
+                if self.busy().contains(&owner) {
+                    continue;
+                }
+                if released.pages == STEP_PAGES {
+                    return Ok(Released { more: true, ..released });
+                }
+                released.bytes += self.release_page(engine, owner, &root)?;
+                released.pages += 1;
+            }
+        }
+    }
+
+    /// Removes those of the chunks that no page references and that are not
+    /// leased.
+    pub(crate) fn discard(
+        &self,
+        engine: &impl Engine,
+        hashes: &[ChunkHash],
+    ) -> Result<(), StoreError> {
+        self.leases.release(hashes);
+        // In portions, so that other threads get to lease in between.
+        for portion in hashes.chunks(DISCARD_PORTION) {
+            let removing = self.leases.removing();
+            let mut writes = Writes::default();
+            let mut chunks = 0;
+            for hash in portion {
+                if !removing.is_leased(hash) && !references::is_used(engine, hash, None)? {
+                    writes.delete(CHUNK, hash.as_bytes().to_vec());
+                    chunks += 1;
+                }
+            }
+            counts::add_removed(engine, &mut writes, &removing, chunks * DISCARDED_CHUNK)?;
+            // Not synced: a chunk that a crash brings back does no harm.
+            engine.write(writes, false)?;
+            self.metrics.chunks_removed.inc_by(chunks);
+        }
+        Ok(())
+    }
+
+    /// Number of rows of a counted family.
+    pub(crate) fn count(&self, engine: &impl Engine, family: Family) -> Result<u64, StoreError> {
+        if family.counted { counts::counter(engine, family.name) } else { Ok(0) }
+    }
+
+    /// Bytes of chunks removed since [`Self::forget_removed`].
+    pub(crate) fn removed(&self, engine: &impl Engine) -> Result<u64, StoreError> {
+        counts::counter(engine, layout::REMOVED)
+    }
+
+    /// Takes so many bytes off the counter of removed bytes.
+    pub(crate) fn forget_removed(
+        &self,
+        engine: &impl Engine,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let removing = self.leases.removing();
+        counts::forget_removed(engine, &removing, bytes)
+    }
+
+    /// Transition R2 of the format document: an owner no longer needs a page.
+    /// Returns the bytes of the chunks removed.
+    fn release_page(
+        &self,
+        engine: &impl Engine,
+        owner: Owner,
+        root: &TreeHash,
+    ) -> Result<u64, StoreError> {
+        // This lock keeps out leases and commits of pages until the batch is
+        // written.
+        let removing = self.leases.removing();
+        let pending = layout::pending_delete(owner, root);
+        if !engine.has(REF, &pending)? {
+            // The owner needs the page again: the same content was added anew.
+            return Ok(0);
+        }
+        let mut writes = Writes::default();
+        writes.delete(REF, pending);
+        writes.delete(REF, layout::page_of_owner(root, owner));
+        let (mut bytes, mut chunks) = (0, 0);
+        let key = root.as_bytes();
+        let page = if references::is_needed(engine, root, owner)? {
+            None
+        } else {
+            engine.row(PAGE, key)?
+        };
+        if let Some(page) = page {
+            let page = Pages::decode(root, &page).map_err(|source| damaged(PAGE, key, source))?;
+            writes.delete(PAGE, key.to_vec());
+            let mut leaves = page.leaves().to_vec();
+            leaves.sort_unstable_by_key(|leaf| leaf.hash);
+            leaves.dedup();
+            for leaf in leaves {
+                writes.delete(REF, layout::chunk_in_page(&leaf.hash, root));
+                // Of a download that was cut short, most chunks never came.
+                if engine.may_have(CHUNK, leaf.hash.as_bytes())
+                    && !removing.is_leased(&leaf.hash)
+                    && !references::is_used(engine, &leaf.hash, Some(root))?
+                {
+                    writes.delete(CHUNK, leaf.hash.as_bytes().to_vec());
+                    bytes += u64::from(leaf.len);
+                    chunks += 1;
+                }
+            }
+        }
+        counts::add_removed(engine, &mut writes, &removing, bytes)?;
+        engine.write(writes, true)?;
+        self.metrics.pages_released.inc();
+        self.metrics.chunks_removed.inc_by(chunks);
+        self.metrics.removed.inc_by(bytes);
+        Ok(bytes)
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashSet<Owner>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn damaged(family: Family, key: &[u8], source: Damage) -> StoreError {
+    StoreError::Damaged { family: family.name, key: key.to_vec(), source }
+}

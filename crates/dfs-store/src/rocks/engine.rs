@@ -1,0 +1,135 @@
+//! RocksDB as an [`Engine`]: families, rows, errors.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBatch,
+    WriteOptions,
+};
+
+use super::options::{RocksOptions, Tune};
+use crate::engine::{Engine, Visit, Writes};
+use crate::error::{RocksError, StoreError};
+use crate::layout::{CHUNK, Family};
+
+/// An open database and its directory.
+pub(crate) struct RocksEngine {
+    db: DB,
+    path: PathBuf,
+}
+
+impl RocksEngine {
+    pub(crate) fn open(
+        path: &Path,
+        options: &RocksOptions,
+        tune: Tune<'_>,
+    ) -> Result<Self, StoreError> {
+        let db = options.open(path, tune).map_err(|error| locked(path, error))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    pub(super) fn family(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.name).expect("every family is created when the store is opened")
+    }
+
+    /// A chunk, which is read once and not worth caching.
+    pub(super) fn chunk(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.checked(self.db.get_pinned_cf_opt(self.family(CHUNK), key, &options))
+    }
+
+    /// Puts a chunk that bypasses the write-ahead log.
+    pub(super) fn put_unlogged(&self, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.checked(self.db.put_cf_opt(self.family(CHUNK), key, bytes, &options))
+    }
+
+    pub(super) fn flush_chunks(&self) -> Result<(), StoreError> {
+        self.checked(self.db.flush_cf(self.family(CHUNK)))
+    }
+
+    /// A number that RocksDB keeps about family `chunk`.
+    pub(super) fn chunk_property(&self, name: &str) -> Result<u64, StoreError> {
+        let value = self.db.property_int_value_cf(self.family(CHUNK), name);
+        Ok(self.checked(value)?.unwrap_or(0))
+    }
+
+    pub(super) fn checked<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StoreError> {
+        result.map_err(|error| RocksError::classify(self.path.clone(), error))
+    }
+}
+
+impl Engine for RocksEngine {
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.checked(self.db.get_pinned_cf(self.family(family), key))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn may_have(&self, family: Family, key: &[u8]) -> bool {
+        self.db.key_may_exist_cf(self.family(family), key)
+    }
+
+    fn visit(
+        &self,
+        family: Family,
+        after: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let mode =
+            after.map_or(IteratorMode::Start, |key| IteratorMode::From(key, Direction::Forward));
+        for row in self.db.iterator_cf(self.family(family), mode) {
+            let (key, value) = self.checked(row)?;
+            if after == Some(&*key) {
+                continue;
+            }
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for write in writes.changes() {
+            let family = self.family(write.family);
+            match &write.value {
+                Some(value) => batch.put_cf(family, &write.key, value),
+                None => batch.delete_cf(family, &write.key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.checked(self.db.write_opt(batch, &options))
+    }
+}
+
+/// Tells a lock held by another process from every other failure to open.
+fn locked(path: &Path, error: rocksdb::Error) -> StoreError {
+    let text = error.as_ref();
+    if text.contains("lock hold by current process") {
+        return StoreError::Locked { path: path.to_owned(), pid: Some(std::process::id()) };
+    }
+    if text.contains("While lock file") {
+        return StoreError::Locked { path: path.to_owned(), pid: lock_holder(path) };
+    }
+    RocksError::classify(path.to_owned(), error)
+}
+
+/// The process that holds RocksDB's POSIX lock.
+fn lock_holder(path: &Path) -> Option<u32> {
+    let file = std::fs::File::open(path.join("LOCK")).ok()?;
+    let lock = rustix::process::Flock::from(rustix::process::FlockType::WriteLock);
+    let holder = rustix::process::fcntl_getlk(&file, &lock).ok()??;
+    u32::try_from(holder.pid?.as_raw_nonzero().get()).ok()
+}

@@ -1,0 +1,154 @@
+//! Downloads that are under way or have ended.
+
+use dfs_core::merkle::SUBTREE_LEN;
+use dfs_core::{Cid, Header, Subtree};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Damage;
+use crate::layout::{DOWNLOAD, Family};
+use crate::table::{Record, Table, decode_record, encode_record};
+
+/// Version 1 held an exit code instead of a [`FailureKind`].
+const VERSION: u8 = 2;
+
+/// CID to [`DownloadRecord`].
+#[derive(Debug)]
+pub enum Downloads {}
+
+/// One place where a download is to appear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Absolute path, as the bytes that the system uses.
+    pub path: Vec<u8>,
+    /// Whether an existing file may be replaced.
+    pub force: bool,
+}
+
+/// Where a download stands, as far as a restart has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DownloadState {
+    /// To be continued after a restart.
+    Active,
+    /// All destinations are written.
+    Done,
+    /// Given up.
+    Failed {
+        /// Why, for the user.
+        cause: String,
+        /// What kind of failure it was, for programs.
+        kind: FailureKind,
+    },
+    /// Ended by the user.
+    Cancelled,
+}
+
+/// Why a download has failed. The order of the variants gives their numbers in
+/// `docs/store-format.md`: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// Any other failure.
+    Other,
+    /// The request was invalid.
+    InvalidRequest,
+    /// A file or directory does not exist.
+    NotFound,
+    /// No provider was found, or no provider answered.
+    NoProvider,
+    /// The download was cancelled.
+    Cancelled,
+    /// The network was shut down.
+    Unreachable,
+    /// The system denied access.
+    Permission,
+    /// Bytes do not match their hash.
+    Verification,
+    /// The disk is full, or a limit is reached.
+    NoSpace,
+    /// A destination exists already.
+    Exists,
+}
+
+/// Progress of one download. The record does not list the chunks that are
+/// there: a chunk in the store has been verified, and after a restart it is
+/// durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadRecord {
+    /// When the user asked for it, in ms since the Unix epoch.
+    pub started_ms: u64,
+    /// Where it stands.
+    pub state: DownloadState,
+    /// Everywhere the content is to appear.
+    pub destinations: Vec<Destination>,
+    /// The header, once a provider has sent it.
+    pub header: Option<Header>,
+    /// Index and root of every page that has been verified and stored.
+    pub page_roots: Vec<(u64, Subtree)>,
+    /// Content bytes that are durable.
+    pub bytes_done: u64,
+    /// Chunks that are durable.
+    pub chunks_done: u64,
+    /// Bytes of content received from peers so far, over all restarts.
+    pub bytes_fetched: u64,
+    /// Seconds without a verified byte after which it fails.
+    pub timeout_s: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DownloadRow {
+    started_ms: u64,
+    state: DownloadState,
+    destinations: Vec<Destination>,
+    header: Option<Vec<u8>>,
+    page_roots: Vec<(u64, Vec<u8>)>,
+    bytes_done: u64,
+    chunks_done: u64,
+    bytes_fetched: u64,
+    timeout_s: u64,
+}
+
+impl Table for Downloads {
+    const FAMILY: Family = DOWNLOAD;
+    type Key = Cid;
+    type Row = DownloadRecord;
+
+    fn encode(record: &DownloadRecord) -> Vec<u8> {
+        let page_roots = record.page_roots.iter();
+        let row = DownloadRow {
+            started_ms: record.started_ms,
+            state: record.state.clone(),
+            destinations: record.destinations.clone(),
+            header: record.header.map(|header| header.encode().to_vec()),
+            page_roots: page_roots.map(|(index, root)| (*index, root.encode().to_vec())).collect(),
+            bytes_done: record.bytes_done,
+            chunks_done: record.chunks_done,
+            bytes_fetched: record.bytes_fetched,
+            timeout_s: record.timeout_s,
+        };
+        encode_record(VERSION, &row)
+    }
+
+    fn decode(_: &Cid, value: &[u8]) -> Result<DownloadRecord, Damage> {
+        let row: DownloadRow = decode_record(VERSION, value)?;
+        let header = row.header.map(|bytes| Header::decode(&bytes)).transpose();
+        let header = header.map_err(|source| Damage::Header { source })?;
+        let page_roots = row.page_roots.into_iter().map(|(index, root)| {
+            let root: [u8; SUBTREE_LEN] = root
+                .try_into()
+                .map_err(|root: Vec<u8>| Damage::PageRootLength { len: root.len() })?;
+            Ok((index, Subtree::decode(&root)))
+        });
+        Ok(DownloadRecord {
+            started_ms: row.started_ms,
+            state: row.state,
+            destinations: row.destinations,
+            header,
+            page_roots: page_roots.collect::<Result<_, _>>()?,
+            bytes_done: row.bytes_done,
+            chunks_done: row.chunks_done,
+            bytes_fetched: row.bytes_fetched,
+            timeout_s: row.timeout_s,
+        })
+    }
+}
+
+impl Record for Downloads {}

@@ -1,0 +1,16 @@
+//! The record kinds, one a file: its family, its key, its row and its codec.
+//!
+//! A new record kind is a file here with an implementation of
+//! [`crate::Table`], and a line in [`crate::layout::FAMILIES`].
+
+mod download;
+mod item;
+mod manifest;
+mod page;
+mod provide;
+
+pub use download::{Destination, DownloadRecord, DownloadState, Downloads, FailureKind};
+pub use item::{Item, Items};
+pub use manifest::Manifests;
+pub use page::Pages;
+pub use provide::{ProvideRecord, Provides};
