@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dfs_net::NetStatus;
+use dfs_store::Tables;
+use dfs_store::tables::Items;
 
 use crate::blocking::Disk;
 use crate::content::Content;
@@ -81,7 +83,7 @@ impl NodeClient {
         let net = self.network.status().await?;
         let (store_bytes, items, chunks) = self
             .disk
-            .run(|store| Ok((store.size_on_disk()?, store.item_count()?, store.chunk_count()?)))
+            .run(|store| Ok((store.size_on_disk()?, store.count::<Items>()?, store.chunk_count()?)))
             .await?;
         Ok(NodeStatus {
             net,

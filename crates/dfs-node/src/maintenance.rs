@@ -1,11 +1,12 @@
-//! Background upkeep of the store: giving space back, and removing old records
-//! of downloads.
+//! Background upkeep of the store: finishing interrupted removals, giving space
+//! back, and removing old records of downloads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dfs_core::Cid;
-use dfs_store::{Batch, DownloadRecord, DownloadState, Row};
+use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
+use dfs_store::{Batch, Tables};
 use tokio::sync::Notify;
 
 use crate::blocking::{Disk, blocking, for_each};
@@ -17,8 +18,9 @@ use crate::workers::{Worker, after, sleep_until};
 /// Records of finished downloads that are kept whatever their age.
 const MIN_KEPT: usize = 100;
 
-/// Gives the space of removed chunks back to the file system, one bounded step
-/// at a time, after each removal and once an hour.
+/// Releases pages that an interrupted removal or addition has left, and gives
+/// the space of removed chunks back to the file system: one bounded step at a
+/// time, at the start, after each removal and once an hour.
 pub(crate) struct Reclaim {
     disk: Disk,
     wake: Arc<Notify>,
@@ -27,7 +29,7 @@ pub(crate) struct Reclaim {
 
 impl Reclaim {
     pub(crate) fn new(disk: Disk, wake: Arc<Notify>) -> Self {
-        Self { disk, wake, next: after(RECLAIM_INTERVAL) }
+        Self { disk, wake, next: after(Duration::ZERO) }
     }
 }
 
@@ -45,7 +47,12 @@ impl Worker for Reclaim {
 
     async fn step(&mut self, (): ()) -> Result<(), NodeError> {
         self.next = after(RECLAIM_INTERVAL);
-        Ok(self.disk.run(|store| store.reclaim()).await?)
+        let more =
+            self.disk.run(|store| Ok(store.release_step()?.more || store.reclaim_step()?.more));
+        if more.await? {
+            self.next = after(Duration::ZERO);
+        }
+        Ok(())
     }
 
     fn next_run(&self) -> Option<Instant> {
@@ -95,7 +102,7 @@ fn prune(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<usize, NodeError> 
     let age_ms = u64::try_from(DOWNLOAD_RECORD_AGE.as_millis()).unwrap_or(u64::MAX);
     let store = disk.store();
     let mut ended = Vec::new();
-    let rows = |after: Option<&Cid>, limit| store.downloads(after, limit);
+    let rows = |after: Option<&Cid>, limit| store.scan::<Downloads>(after, limit);
     for_each(rows, |cid, record: DownloadRecord| {
         if is_prunable(&record) {
             ended.push((record.started_ms, cid));
@@ -109,8 +116,11 @@ fn prune(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<usize, NodeError> 
         .map(|(_, cid)| cid)
         .collect();
     for part in old.chunks(256) {
-        let batch: Batch = part.iter().map(|cid| Row::RemoveDownload(*cid)).collect();
-        store.commit(batch)?;
+        let mut batch = Batch::default();
+        for cid in part {
+            batch.delete::<Downloads>(cid);
+        }
+        store.commit(&batch)?;
     }
     Ok(old.len())
 }
@@ -163,11 +173,13 @@ mod tests {
             ),
         ];
         let cid = |n| Cid::from_bytes([n; 32]);
-        let batch: Batch =
-            rows.iter().map(|(n, row)| Row::Download(cid(*n), Box::new(row.clone()))).collect();
-        disk.store().commit(batch).expect("commit");
+        let mut batch = Batch::default();
+        for (n, row) in &rows {
+            batch.put::<Downloads>(&cid(*n), row);
+        }
+        disk.store().commit(&batch).expect("commit");
         let left = || -> Vec<Cid> {
-            let left = disk.store().downloads(None, 9).expect("downloads");
+            let left = disk.store().scan::<Downloads>(None, 9).expect("downloads");
             left.into_iter().map(|(cid, _)| cid).collect()
         };
         assert_eq!(prune(&disk, now, 2).expect("prune"), 1, "the latest two stay");

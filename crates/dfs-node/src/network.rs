@@ -2,6 +2,8 @@
 
 use dfs_core::Cid;
 use dfs_net::{Multiaddr, NetHandle, NetStatus, PeerInfo};
+use dfs_store::Tables;
+use dfs_store::tables::Items;
 use dfs_wire::Announcement;
 use tokio::sync::broadcast;
 
@@ -52,9 +54,9 @@ impl Network {
     /// # Errors
     /// [`NodeError::NotHeld`] if the content is not held.
     pub async fn announce(&self, cid: Cid) -> Result<(), NodeError> {
-        let item = self.disk.run(move |store| store.item(&cid)).await?;
+        let item = self.disk.run(move |store| store.get::<Items>(&cid)).await?;
         let item = item.ok_or(NodeError::NotHeld { cid })?;
-        let size = item.manifest.header().size();
+        let size = item.header.size();
         let announcement = Announcement::new(cid, size, item.name.as_deref());
         Ok(self.net.publish(announcement).await?)
     }

@@ -6,7 +6,8 @@
 
 use dfs_core::Cid;
 use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
-use dfs_store::{Store, StoreError};
+use dfs_store::tables::{Items, Manifests, Pages};
+use dfs_store::{Store, StoreError, Tables};
 use dfs_wire::{chunk, metadata};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -181,7 +182,7 @@ fn metadata_for(
 ) -> Result<Option<metadata::Response>, StoreError> {
     match *request {
         metadata::Request::Header { cid } => {
-            Ok(store.item(&cid)?.map(|item| metadata::Response::Header(*item.manifest.header())))
+            Ok(store.get::<Items>(&cid)?.map(|item| metadata::Response::Header(item.header)))
         }
         metadata::Request::Page { cid, index } => page_of(store, &cid, index),
         // The network keeps provider records and answers this itself.
@@ -194,9 +195,8 @@ fn page_of(
     cid: &Cid,
     index: u64,
 ) -> Result<Option<metadata::Response>, StoreError> {
-    let Some(item) = store.item(cid)? else { return Ok(None) };
-    let manifest = &item.manifest;
+    let Some(manifest) = store.get::<Manifests>(cid)? else { return Ok(None) };
     let root = usize::try_from(index).ok().and_then(|index| manifest.page_roots().get(index));
     let (Some(root), Some(proof)) = (root, manifest.prove_page(index)) else { return Ok(None) };
-    Ok(store.page(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
+    Ok(store.get::<Pages>(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
 }

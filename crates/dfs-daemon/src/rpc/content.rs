@@ -151,7 +151,7 @@ fn added(added: &Added) -> proto::AddDone {
 
 fn item(held: &Held) -> proto::Item {
     let Held { cid, item, provide, .. } = held;
-    let header = item.manifest.header();
+    let header = &item.header;
     proto::Item {
         cid: cid.to_string(),
         name: item.name.clone().unwrap_or_default(),

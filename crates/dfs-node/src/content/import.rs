@@ -11,9 +11,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use dfs_core::{
-    ChunkHash, Chunker, Cid, Kind, Leaf, ManifestBuilder, Page, Profile, Subtree, TreeHash,
+    ChunkHash, Chunker, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree,
+    TreeHash,
 };
-use dfs_store::{Batch, Item, Owner, Row, Store};
+use dfs_store::tables::{Item, Items, Manifests};
+use dfs_store::{Batch, Owner, Store, Tables};
 
 use crate::clock::now_ms;
 use crate::error::NodeError;
@@ -25,9 +27,9 @@ const SMALL: u64 = 8 << 20;
 /// Most pages kept in memory before they are stored; about 150 KiB each.
 const MAX_PENDING_PAGES: usize = 16;
 
-/// Content bytes of complete pages at which the pages are stored. Storing pages
-/// waits for a flush of all chunks before them, so one commit stores many. A
-/// crash leaves the chunks of the pages not yet stored without a reference.
+/// Content bytes of complete pages at which the pages are staged. Each staging
+/// is a synced commit, so one stages many. A crash leaves the chunks of the
+/// pages not yet staged without a reference.
 const MAX_PENDING_BYTES: u64 = 2 << 30;
 
 /// Options of an addition.
@@ -139,7 +141,7 @@ struct Import<'a, P> {
     progress: P,
     batch: Batch,
     /// Set at the end of the bytes.
-    item: Option<Item>,
+    item: Option<(Manifest, Item)>,
     /// Bytes read so far.
     bytes: u64,
     new_bytes: u64,
@@ -168,7 +170,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             new_bytes: 0,
             small: Vec::new(),
             pages: Vec::new(),
-            owner: Owner::provisional(random()),
+            owner: Owner::staging(random()),
             roots: Vec::new(),
             leased: Vec::new(),
             committed: false,
@@ -200,19 +202,20 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let (manifest, last) = builder.finish().map_err(too_large)?;
         let owner = manifest.cid().into();
         for (root, page) in std::mem::take(&mut self.pages).into_iter().chain(last) {
-            self.batch.push(Row::Page { owner, root: root.hash, page });
+            self.batch.put_page(owner, root.hash, page);
         }
-        self.item = Some(Item {
-            manifest,
+        let item = Item {
+            header: *manifest.header(),
             name: self.options.name.take(),
             added_ms: now_ms(),
             public: self.options.public,
-        });
+        };
+        self.item = Some((manifest, item));
         Ok(self)
     }
 
-    /// Stores the complete pages once they are many. After a crash, the next
-    /// opening of the store releases them.
+    /// Stages the complete pages once they are many. After a crash, the store
+    /// releases them.
     fn store_pages_if_many(&mut self) -> Result<(), NodeError> {
         let bytes: u64 = self.pages.iter().map(|(root, _)| root.len).sum();
         if self.pages.len() < MAX_PENDING_PAGES && bytes < MAX_PENDING_BYTES {
@@ -222,10 +225,10 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let mut roots = Vec::with_capacity(self.pages.len());
         for (root, page) in self.pages.drain(..) {
             roots.push(root.hash);
-            batch.push(Row::Page { owner, root: root.hash, page });
+            batch.stage_page(owner, root.hash, page);
         }
         self.roots.extend_from_slice(&roots);
-        self.store.commit(batch.with(Row::Provisional { owner, roots }))?;
+        self.store.commit(&batch)?;
         self.store.release_chunks(&std::mem::take(&mut self.leased));
         Ok(())
     }
@@ -264,14 +267,14 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         for (leaf, bytes) in std::mem::take(&mut self.small) {
             if !self.lease(leaf.hash)? {
                 self.new_bytes += u64::from(leaf.len);
-                self.batch.push(Row::Chunk(leaf.hash, bytes));
+                self.batch.put_chunk(leaf.hash, bytes);
             }
         }
-        let item = self.item.take().expect("everything is read before the commit");
-        let header = *item.manifest.header();
+        let (manifest, item) = self.item.take().expect("everything is read before the commit");
+        let header = item.header;
         let cid = header.cid();
         // Content that is added again stays public and keeps its first name.
-        let item = match self.store.item(&cid)? {
+        let item = match self.store.get::<Items>(&cid)? {
             Some(known) => Item {
                 public: known.public || item.public,
                 name: known.name.clone().or(item.name),
@@ -279,13 +282,13 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             },
             None => item,
         };
-        self.batch.push(Row::Item(Box::new(item)));
+        self.batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);
         if !self.roots.is_empty() {
             let (from, to) = (self.owner, cid.into());
             let roots = self.roots.clone();
-            self.batch.push(Row::Adopt { from, to, roots });
+            self.batch.reassign_pages(from, to, roots);
         }
-        self.store.commit(std::mem::take(&mut self.batch))?;
+        self.store.commit(&self.batch)?;
         self.committed = true;
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
@@ -300,9 +303,9 @@ impl<P> Drop for Import<'_, P> {
             return self.store.release_chunks(&self.leased);
         }
         if !self.roots.is_empty()
-            && let Err(error) = self.store.let_go(self.owner, &self.roots, Batch::default())
+            && let Err(error) = self.store.release_pages(self.owner, &self.roots, &Batch::default())
         {
-            tracing::warn!(%error, "pages of an unfinished addition are released at the next start");
+            tracing::warn!(%error, "pages of an unfinished addition are released later");
         }
         if let Err(error) = self.store.discard_chunks(&self.leased) {
             tracing::warn!(%error, "chunks of an unfinished addition remain in the store");

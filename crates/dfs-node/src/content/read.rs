@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest};
-use dfs_store::Store;
+use dfs_store::tables::{Downloads, Items, Manifests, Pages, Provides};
+use dfs_store::{Store, Tables};
 use tokio::sync::mpsc;
 
 use super::{Content, Held, Inspection};
@@ -15,9 +16,9 @@ pub(super) fn list(content: &Content) -> mpsc::Receiver<Result<Held, NodeError>>
     let (parts, receiver) = mpsc::channel(16);
     let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
     content.tasks.spawn_blocking(move || {
-        let rows = |after: Option<&Cid>, limit| store.items(after, limit);
+        let rows = |after: Option<&Cid>, limit| store.scan::<Items>(after, limit);
         let listed = for_each(rows, |cid, item| {
-            let held = Held { cid, item, provide: store.provide(&cid)? };
+            let held = Held { cid, item, provide: store.get::<Provides>(&cid)? };
             if send(&parts, Ok(held), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
         });
         if let Err(error) = listed {
@@ -29,15 +30,16 @@ pub(super) fn list(content: &Content) -> mpsc::Receiver<Result<Held, NodeError>>
 
 pub(super) async fn inspect(content: &Content, cid: Cid) -> Result<Inspection, NodeError> {
     let disk = &content.disk;
-    let (item, provide) =
-        disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
+    let known =
+        disk.run(move |store| Ok((store.get::<Items>(&cid)?, store.get::<Provides>(&cid)?)));
+    let (item, provide) = known.await?;
     if let Some(item) = item {
-        let header = *item.manifest.header();
+        let header = item.header;
         let (bytes_held, chunks_held) = (header.size(), header.chunk_count());
         return Ok(Inspection { header, item: Some(item), bytes_held, chunks_held, provide });
     }
     let status = content.downloads.status(cid).await?;
-    let record = disk.run(move |store| store.download(&cid)).await?;
+    let record = disk.run(move |store| store.get::<Downloads>(&cid)).await?;
     let header = record.and_then(|record| record.header).ok_or(NodeError::NothingOf { cid })?;
     let (bytes_held, chunks_held) =
         status.map_or((0, 0), |status| (status.bytes_done, status.chunks_done));
@@ -53,7 +55,7 @@ pub(super) async fn leaves(
     let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
     content.tasks.spawn_blocking(move || {
         for root in manifest.page_roots() {
-            let page = store.page(&root.hash).map_err(NodeError::from).and_then(|page| {
+            let page = store.get::<Pages>(&root.hash).map_err(NodeError::from).and_then(|page| {
                 page.ok_or(NodeError::Damaged { cid, source: Damage::MissingPage(root.hash) })
             });
             let last = page.is_err();
@@ -83,8 +85,8 @@ pub(super) async fn read(
 }
 
 async fn manifest(content: &Content, cid: Cid) -> Result<Manifest, NodeError> {
-    let item = content.disk.run(move |store| store.item(&cid)).await?;
-    Ok(item.ok_or(NodeError::NotHeld { cid })?.manifest)
+    let manifest = content.disk.run(move |store| store.get::<Manifests>(&cid)).await?;
+    manifest.ok_or(NodeError::NotHeld { cid })
 }
 
 /// Reads the content of a manifest chunk by chunk and hashes every chunk
@@ -98,8 +100,9 @@ pub(super) fn visit(
     let cid = manifest.cid();
     let damaged = |source| NodeError::Damaged { cid, source };
     for root in manifest.page_roots() {
-        let page =
-            store.page(&root.hash)?.ok_or_else(|| damaged(Damage::MissingPage(root.hash)))?;
+        let page = store
+            .get::<Pages>(&root.hash)?
+            .ok_or_else(|| damaged(Damage::MissingPage(root.hash)))?;
         for leaf in page.leaves() {
             let bytes =
                 store.chunk(&leaf.hash)?.ok_or_else(|| damaged(Damage::MissingChunk(leaf.hash)))?;

@@ -5,8 +5,9 @@
 //! provide row and marks the pages for release, so that a crash leaves either
 //! all of them or a removal that the next start completes.
 
-use dfs_core::Cid;
-use dfs_store::{Batch, Row};
+use dfs_core::{Cid, Manifest};
+use dfs_store::tables::{Downloads, Items, Manifests, Provides};
+use dfs_store::{Batch, Tables};
 use tokio::sync::oneshot;
 
 use super::Content;
@@ -33,22 +34,23 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     // provide of it is recorded.
     let _undisturbed = content.gate.lock(cid).await;
     content.downloads.end(&cid).await;
-    let (item, download) =
-        content.disk.run(move |store| Ok((store.item(&cid)?, store.download(&cid)?))).await?;
-    if item.is_none() && download.is_none() {
+    let known = content
+        .disk
+        .run(move |store| Ok((store.get::<Manifests>(&cid)?, store.get::<Downloads>(&cid)?)));
+    let (manifest, download) = known.await?;
+    if manifest.is_none() && download.is_none() {
         return Err(NodeError::NothingOf { cid });
     }
     let mut roots: Vec<_> =
-        item.iter().flat_map(|item| item.manifest.page_roots()).map(|root| root.hash).collect();
+        manifest.iter().flat_map(Manifest::page_roots).map(|root| root.hash).collect();
     let partial = download.into_iter().flat_map(|record| record.page_roots);
     roots.extend(partial.map(|(_, root)| root.hash));
     content.provide.forget(cid).await?;
     let removed = content.disk.run(move |store| {
-        let batch = Batch::default()
-            .with(Row::RemoveItem(cid))
-            .with(Row::RemoveDownload(cid))
-            .with(Row::RemoveProvide(cid));
-        store.let_go(cid.into(), &roots, batch)
+        let mut batch = Batch::default();
+        batch.delete::<Manifests>(&cid).delete::<Items>(&cid);
+        batch.delete::<Downloads>(&cid).delete::<Provides>(&cid);
+        store.release_pages(cid.into(), &roots, &batch)
     });
     let removed = removed.await;
     content.reclaim.notify_one();

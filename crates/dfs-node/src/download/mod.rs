@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_net::NetHandle;
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
+use dfs_store::tables::{self, Destination, DownloadRecord, DownloadState, Items};
+use dfs_store::{Batch, StoreError, Tables};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
@@ -79,7 +80,8 @@ impl Downloads {
         let store = self.shared.disk.clone();
         let active = blocking(move || {
             let mut active = Vec::new();
-            let rows = |after: Option<&Cid>, limit| store.store().downloads(after, limit);
+            let rows =
+                |after: Option<&Cid>, limit| store.store().scan::<tables::Downloads>(after, limit);
             for_each(rows, |cid, record: DownloadRecord| {
                 if record.state == DownloadState::Active {
                     active.push((cid, record));
@@ -217,7 +219,8 @@ impl Downloads {
         if let Some(job) = self.job(&cid) {
             return Ok(Some(job.status.borrow().clone()));
         }
-        let record = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        let record =
+            self.shared.disk.run(move |store| store.get::<tables::Downloads>(&cid)).await?;
         Ok(record.map(|record| DownloadStatus::of_record(cid, &record)))
     }
 
@@ -229,7 +232,7 @@ impl Downloads {
         let (this, stop) = (self.clone(), self.shared.tasks.stopping());
         self.shared.tasks.spawn_blocking(move || {
             let store = Arc::clone(this.shared.disk.store());
-            let rows = |after: Option<&Cid>, limit| store.downloads(after, limit);
+            let rows = |after: Option<&Cid>, limit| store.scan::<tables::Downloads>(after, limit);
             let listed = for_each(rows, |cid, record: DownloadRecord| {
                 let status = match this.job(&cid) {
                     Some(job) => job.status.borrow().clone(),
@@ -274,11 +277,12 @@ impl Downloads {
     /// Records a job, so that a restart resumes it. Without room on the disk, a
     /// job that only writes out what is held goes unrecorded.
     async fn record(&self, cid: Cid, record: &DownloadRecord) -> Result<(), NodeError> {
-        let row = Row::Download(cid, Box::new(record.clone()));
+        let mut batch = Batch::default();
+        batch.put::<tables::Downloads>(&cid, record);
         let recorded = self.shared.disk.run(move |store| {
-            let recorded = store.commit(Batch::default().with(row));
+            let recorded = store.commit(&batch);
             match recorded {
-                Err(StoreError::NoSpace { .. }) if store.item(&cid)?.is_some() => Ok(()),
+                Err(StoreError::NoSpace { .. }) if store.contains::<Items>(&cid)? => Ok(()),
                 recorded => recorded,
             }
         });
@@ -293,7 +297,7 @@ impl Downloads {
         destination: Option<Destination>,
         timeout: Duration,
     ) -> Result<DownloadRecord, NodeError> {
-        let known = self.shared.disk.run(move |store| store.download(&cid)).await?;
+        let known = self.shared.disk.run(move |store| store.get::<tables::Downloads>(&cid)).await?;
         let (header, page_roots) =
             known.map_or((None, Vec::new()), |known| (known.header, known.page_roots));
         Ok(DownloadRecord {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dfs_core::Cid;
-use dfs_store::{DownloadRecord, DownloadState};
+use dfs_store::tables::{self, DownloadRecord, DownloadState};
 use dfs_transfer::{Status, Wait};
 
 use crate::error::FailureKind;
@@ -96,8 +96,8 @@ impl DownloadStatus {
             DownloadState::Active => (Phase::Discovering, None, None),
             DownloadState::Done => (Phase::Done, None, None),
             DownloadState::Cancelled => (Phase::Cancelled, None, Some(FailureKind::Cancelled)),
-            DownloadState::Failed { cause, code } => {
-                let failure = kind_of_code(*code);
+            DownloadState::Failed { cause, kind } => {
+                let failure = kind_of_stored(*kind);
                 (Phase::Failed, Some(cause.clone()), Some(failure))
             }
         };
@@ -144,33 +144,33 @@ impl DownloadStatus {
     }
 }
 
-/// The number of a kind of failure in a stored record.
-pub(super) fn code_of_kind(kind: FailureKind) -> u8 {
+/// The kind of failure as a download record stores it.
+pub(super) fn stored_kind(kind: FailureKind) -> tables::FailureKind {
     match kind {
-        FailureKind::Other => 1,
-        FailureKind::Usage => 2,
-        FailureKind::NotFound => 3,
-        FailureKind::NoProvider => 4,
-        FailureKind::Cancelled => 5,
-        FailureKind::ShuttingDown => 6,
-        FailureKind::Permission => 7,
-        FailureKind::Verification => 8,
-        FailureKind::NoSpace => 9,
-        FailureKind::Exists => 10,
+        FailureKind::Other => tables::FailureKind::Other,
+        FailureKind::Usage => tables::FailureKind::InvalidRequest,
+        FailureKind::NotFound => tables::FailureKind::NotFound,
+        FailureKind::NoProvider => tables::FailureKind::NoProvider,
+        FailureKind::Cancelled => tables::FailureKind::Cancelled,
+        FailureKind::ShuttingDown => tables::FailureKind::Unreachable,
+        FailureKind::Permission => tables::FailureKind::Permission,
+        FailureKind::Verification => tables::FailureKind::Verification,
+        FailureKind::NoSpace => tables::FailureKind::NoSpace,
+        FailureKind::Exists => tables::FailureKind::Exists,
     }
 }
 
-fn kind_of_code(code: u8) -> FailureKind {
-    match code {
-        2 => FailureKind::Usage,
-        3 => FailureKind::NotFound,
-        4 => FailureKind::NoProvider,
-        5 => FailureKind::Cancelled,
-        6 => FailureKind::ShuttingDown,
-        7 => FailureKind::Permission,
-        8 => FailureKind::Verification,
-        9 => FailureKind::NoSpace,
-        10 => FailureKind::Exists,
-        _ => FailureKind::Other,
+fn kind_of_stored(kind: tables::FailureKind) -> FailureKind {
+    match kind {
+        tables::FailureKind::Other => FailureKind::Other,
+        tables::FailureKind::InvalidRequest => FailureKind::Usage,
+        tables::FailureKind::NotFound => FailureKind::NotFound,
+        tables::FailureKind::NoProvider => FailureKind::NoProvider,
+        tables::FailureKind::Cancelled => FailureKind::Cancelled,
+        tables::FailureKind::Unreachable => FailureKind::ShuttingDown,
+        tables::FailureKind::Permission => FailureKind::Permission,
+        tables::FailureKind::Verification => FailureKind::Verification,
+        tables::FailureKind::NoSpace => FailureKind::NoSpace,
+        tables::FailureKind::Exists => FailureKind::Exists,
     }
 }

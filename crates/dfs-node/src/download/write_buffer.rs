@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use dfs_core::ChunkHash;
-use dfs_store::{Batch, DownloadRecord, Row, Store, StoreError};
+use dfs_store::tables::{DownloadRecord, Downloads};
+use dfs_store::{Batch, Store, StoreError};
 
 use crate::timing::FLUSH_INTERVAL;
 
@@ -160,21 +161,21 @@ impl Write {
             if self.bulk {
                 store.put_chunk(hash, bytes)?;
             } else {
-                rows.push(Row::Chunk(*hash, bytes.clone()));
+                rows.put_chunk(*hash, bytes.clone());
             }
         }
         if let Some(progress) = &self.progress {
-            rows.push(Row::Download(cid, progress.clone()));
+            rows.put::<Downloads>(&cid, progress);
         }
-        // A commit makes every chunk durable that was put before it.
-        if rows.rows().is_empty() { Ok(()) } else { store.commit(rows) }
+        // A commit of progress makes every chunk durable that was put before it.
+        if rows.is_empty() { Ok(()) } else { store.commit(&rows) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dfs_store::DownloadState;
+    use dfs_store::tables::DownloadState;
 
     fn record() -> DownloadRecord {
         DownloadRecord {

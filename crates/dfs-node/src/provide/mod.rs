@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use dfs_core::Cid;
 use dfs_net::NetHandle;
-use dfs_store::ProvideRecord;
+use dfs_store::Tables;
+use dfs_store::tables::{ProvideRecord, Provides};
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 
 use crate::blocking::{Disk, for_each, send};
@@ -104,7 +105,7 @@ impl Provide {
         self.tasks.spawn_blocking(move || {
             let store = Arc::clone(this.disk.store());
             let rows = |after: Option<&Cid>, limit| {
-                let rows = store.provides(after, limit)?;
+                let rows = store.scan::<Provides>(after, limit)?;
                 Ok(this.with_due_times(rows))
             };
             let listed = for_each(rows, |cid, record| {

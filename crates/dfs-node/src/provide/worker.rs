@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use dfs_core::Cid;
 use dfs_net::{NetError, NetHandle};
-use dfs_store::{Batch, ProvideRecord, Row};
+use dfs_store::tables::{Items, ProvideRecord, Provides};
+use dfs_store::{Batch, Store, Tables};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -111,7 +112,7 @@ impl Reprovide {
                 let _ = respond_to.send(());
             }
             Command::Restore { cid, respond_to } => {
-                let known = self.disk.run(move |store| store.provide(&cid)).await;
+                let known = self.disk.run(move |store| store.get::<Provides>(&cid)).await;
                 if !matches!(known, Ok(None)) {
                     self.schedule.insert(cid, now_ms());
                 }
@@ -128,12 +129,14 @@ impl Reprovide {
     /// Commits the row before anything is published, so that a crash in
     /// between publishes after the restart.
     async fn record_start(&mut self, cid: Cid) -> Result<(), NodeError> {
-        let (item, known) =
-            self.disk.run(move |store| Ok((store.item(&cid)?, store.provide(&cid)?))).await?;
-        if item.is_none() {
+        let known = self.disk.run(move |store| {
+            Ok((store.contains::<Items>(&cid)?, store.contains::<Provides>(&cid)?))
+        });
+        let (held, known) = known.await?;
+        if !held {
             return Err(NodeError::NotHeld { cid });
         }
-        if known.is_none() {
+        if !known {
             let now = now_ms();
             let record = ProvideRecord { since_ms: now, due_ms: now, ..ProvideRecord::default() };
             commit(&self.disk, cid, record).await?;
@@ -143,10 +146,11 @@ impl Reprovide {
     }
 
     async fn record_stop(&mut self, cid: Cid) -> Result<bool, NodeError> {
-        let known = self.disk.run(move |store| store.provide(&cid)).await?.is_some();
+        let known = self.disk.run(move |store| store.contains::<Provides>(&cid)).await?;
         if known {
-            let delete = Batch::default().with(Row::RemoveProvide(cid));
-            self.disk.run(move |store| store.commit(delete)).await?;
+            let delete =
+                self.disk.run(move |store| store.commit(Batch::default().delete::<Provides>(&cid)));
+            delete.await?;
         }
         self.schedule.remove(&cid);
         self.net.stop_providing(cid).await?;
@@ -188,7 +192,7 @@ impl Reprovide {
             Err(error) => tracing::warn!(%cid, %error, "provider record not sent; trying again"),
             Ok(_) => {}
         }
-        let Some(known) = self.disk.run(move |store| store.provide(&cid)).await? else {
+        let Some(known) = self.disk.run(move |store| store.get::<Provides>(&cid)).await? else {
             self.schedule.remove(&cid);
             return Err(NodeError::NotHeld { cid });
         };
@@ -210,8 +214,9 @@ impl Reprovide {
 }
 
 async fn commit(disk: &Disk, cid: Cid, record: ProvideRecord) -> Result<(), NodeError> {
-    let put = Batch::default().with(Row::Provide(cid, record));
-    Ok(disk.run(move |store| store.commit(put)).await?)
+    let put =
+        move |store: &dyn Store| store.commit(Batch::default().put::<Provides>(&cid, &record));
+    Ok(disk.run(put).await?)
 }
 
 impl Worker for Reprovide {
@@ -227,7 +232,7 @@ impl Worker for Reprovide {
         let disk = self.disk.clone();
         let cids = blocking(move || {
             let mut cids = Vec::new();
-            let rows = |after: Option<&Cid>, limit| disk.store().provides(after, limit);
+            let rows = |after: Option<&Cid>, limit| disk.store().scan::<Provides>(after, limit);
             for_each(rows, |cid, _| {
                 cids.push(cid);
                 Ok(())

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{FetchError, NetHandle, PeerFault, PeerId, Rate, Unreachable};
-use dfs_store::{Batch, Destination, DownloadRecord, DownloadState, Row, StoreError};
+use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Manifests, Pages};
+use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::{Action, Config, Download, Event, Fault};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -182,7 +183,7 @@ impl Job {
                 tracing::warn!(cid = %self.cid, %cause, "a download has failed");
                 self.record.state = DownloadState::Failed {
                     cause: cause.clone(),
-                    code: super::status::code_of_kind(failure),
+                    kind: super::status::stored_kind(failure),
                 };
                 (Phase::Failed, Some(cause), Some(failure), "failed")
             }
@@ -206,9 +207,9 @@ impl Job {
     /// Fetches the content into the store, unless it is held already.
     async fn obtain(&mut self) -> Result<Manifest, Stop> {
         let cid = self.cid;
-        let held = self.disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
-        if let Some(item) = held {
-            return Ok(self.note_held(item.manifest));
+        let held = self.disk.run(move |store| store.get::<Manifests>(&cid)).await;
+        if let Some(manifest) = held.map_err(failed)? {
+            return Ok(self.note_held(manifest));
         }
         self.feed(Event::Wake)?;
         loop {
@@ -290,8 +291,8 @@ impl Job {
     fn recheck(&mut self) {
         let (disk, cid) = (self.disk.clone(), self.cid);
         self.running.push(Box::pin(async move {
-            match disk.run(move |store| store.item(&cid)).await {
-                Ok(Some(item)) => JobEvent::Held(item.manifest),
+            match disk.run(move |store| store.get::<Manifests>(&cid)).await {
+                Ok(Some(manifest)) => JobEvent::Held(manifest),
                 Ok(None) => JobEvent::Machine(Event::Wake),
                 Err(error) => JobEvent::StoreFailed(error),
             }
@@ -301,11 +302,11 @@ impl Job {
     /// Answers once the record is durable, so that the destination survives a
     /// kill.
     fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
-        let row = Row::Download(self.cid, Box::new(self.record.clone()));
+        let mut batch = Batch::default();
+        batch.put::<Downloads>(&self.cid, &self.record);
         let (disk, fence) = (self.disk.clone(), Arc::clone(&self.fence));
         self.tasks.spawn(async move {
-            let commit =
-                disk.run(move |store| fence.commit(|| store.commit(Batch::default().with(row))));
+            let commit = disk.run(move |store| fence.commit(|| store.commit(&batch)));
             // The error means that the caller has gone.
             let _ = respond_to.send(commit.await);
         });
@@ -416,7 +417,7 @@ impl Job {
                 JobEvent::Fetched { peer, page, leaf, result }
             }),
             Action::LoadPage { index, root } => Box::pin(async move {
-                match disk.run(move |store| store.page(&root.hash)).await {
+                match disk.run(move |store| store.get::<Pages>(&root.hash)).await {
                     Ok(page) => JobEvent::PageLoaded { index, page },
                     Err(error) => JobEvent::StoreFailed(error),
                 }
@@ -448,14 +449,10 @@ impl Job {
             let committed = page.clone();
             let commit = disk.run(move |store| {
                 if !known {
-                    let batch = Batch::default()
-                        .with(Row::Page {
-                            owner: cid.into(),
-                            root: root.hash,
-                            page: committed.clone(),
-                        })
-                        .with(Row::Download(cid, Box::new(record)));
-                    fence.commit(|| store.commit(batch))?;
+                    let mut batch = Batch::default();
+                    batch.put_page(cid.into(), root.hash, committed.clone());
+                    batch.put::<Downloads>(&cid, &record);
+                    fence.commit(|| store.commit(&batch))?;
                 }
                 let mut present = held;
                 for (present, leaf) in present.iter_mut().zip(committed.leaves()) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dfs_core::Manifest;
-use dfs_store::{Batch, DownloadRecord, DownloadState, Item, Row, StoreError};
+use dfs_store::tables::{DownloadRecord, DownloadState, Item, Items, Manifests};
+use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
 
@@ -97,16 +98,17 @@ impl Job {
         self.record = self.snapshot();
         let (disk, cid) = (self.disk.clone(), self.cid);
         // An addition may have stored it in the meantime.
-        let known = disk.run(move |store| store.item(&cid)).await.map_err(failed)?;
+        let known = disk.run(move |store| store.get::<Items>(&cid)).await.map_err(failed)?;
         let item = known.unwrap_or_else(|| Item {
-            manifest: manifest.clone(),
+            header: *manifest.header(),
             name,
             added_ms: now_ms(),
             public: false,
         });
         loop {
             let write = self.buffer.take_rest(self.record.clone());
-            let rows = Batch::default().with(Row::Item(Box::new(item.clone())));
+            let mut rows = Batch::default();
+            rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
             let store = Arc::clone(disk.store());
             let written = blocking(move || write.perform(&*store, cid, rows)).await;
             match written {
