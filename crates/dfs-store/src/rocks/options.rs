@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Options,
-    WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    Options, WriteBufferManager,
 };
 
 use crate::layout::{CHUNK, FAMILIES};
@@ -87,6 +87,10 @@ impl RocksOptions {
         // Written back steadily, not in one burst when a file is closed.
         options.set_bytes_per_sync(4 << 20);
         options.set_max_total_wal_size(64 << 20);
+        // A record that a crash has cut short ends the log: it was not
+        // acknowledged. Damage before the end is an error. With the default,
+        // everything behind the damage would be dropped in silence.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options

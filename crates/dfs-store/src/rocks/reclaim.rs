@@ -104,7 +104,7 @@ impl Reclaimer {
         let removed = retention.removed(engine)?;
         let did = if before.worth_compacting(removed) {
             // Moves keys only, so it works on a disk without room.
-            compact(engine, BottommostLevelCompaction::Skip);
+            compact(engine);
             retention.forget_removed(engine, removed)?;
             true
         } else if before.worth_collecting() {
@@ -135,7 +135,7 @@ fn collect(engine: &RocksEngine, bytes: u64) -> Result<bool, StoreError> {
     let family = engine.family(CHUNK);
     let on = engine.db().set_options_cf(family, &[(BLOB_GC, "true"), (CUTOFF, &part)]);
     if on.is_ok() {
-        compact(engine, BottommostLevelCompaction::ForceOptimized);
+        compact(engine);
     }
     // Off again whatever has happened: the option may be on although noting it
     // has failed.
@@ -145,9 +145,11 @@ fn collect(engine: &RocksEngine, bytes: u64) -> Result<bool, StoreError> {
 }
 
 /// Merges all keys of family `chunk`, so that deleted ones are really gone.
-fn compact(engine: &RocksEngine, bottommost: BottommostLevelCompaction) {
+fn compact(engine: &RocksEngine) {
     let mut options = CompactOptions::default();
-    options.set_bottommost_level_compaction(bottommost);
+    // RocksDB may move files to the lowest level without merging them. This
+    // merges these too, and leaves out what the compaction has just written.
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
     // An exclusive one would keep all other compactions of the database waiting.
     options.set_exclusive_manual_compaction(false);
     let family = engine.family(CHUNK);

@@ -351,6 +351,107 @@ fn adding_and_removing_at_the_same_time_leaves_all_or_nothing() {
     }
 }
 
+/// Six acknowledged commits, and the files as a killed process leaves them.
+/// Returns the write-ahead log among them.
+fn killed_after_six_commits(directory: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (live, crashed) = (directory.join("live"), directory.join("crashed"));
+    let store = open(&live).expect("open");
+    for n in 0..6 {
+        let sample = sample(n);
+        let mut batch = rows(&sample);
+        batch.put_chunk(sample.leaf.hash, sample.bytes[..3000].to_vec().into());
+        store.commit(&batch).expect("commit");
+    }
+    crash_copy(&live, &crashed);
+    let logs = fs::read_dir(&crashed).expect("list").map(|entry| entry.expect("entry").path());
+    let logs = logs.filter(|path| path.extension().is_some_and(|name| name == "log"));
+    let log = logs.max_by_key(|path| path.metadata().expect("a file").len());
+    (crashed, log.expect("a log"))
+}
+
+#[test]
+fn a_damaged_log_stops_the_opening_and_nothing_acknowledged_is_lost_silently() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (crashed, log) = killed_after_six_commits(directory.path());
+    let mut bytes = fs::read(&log).expect("read");
+    assert!(bytes.len() > 18_000, "{} bytes", bytes.len());
+    bytes[9000] ^= 1;
+    fs::write(&log, &bytes).expect("write");
+    let Err(error) = open(&crashed) else { panic!("opened with a damaged log") };
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&crashed.display().to_string()), "{text}");
+    assert!(text.contains("keep a copy"), "{text}");
+}
+
+#[test]
+fn a_torn_end_of_the_log_loses_only_what_was_not_acknowledged() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (crashed, log) = killed_after_six_commits(directory.path());
+    let bytes = fs::read(&log).expect("read");
+    // A seventh commit was cut short: its first bytes are there, or zeros.
+    for torn in [&bytes[..2000], &[0; 4096][..]] {
+        fs::write(&log, [&bytes[..], torn].concat()).expect("write");
+        let copy = directory.path().join(format!("copy {}", torn.len()));
+        crash_copy(&crashed, &copy);
+        let store = open(&copy).expect("open");
+        assert_eq!(store.scan::<Items>(None, 99).expect("items").len(), 6);
+    }
+    // A torn last record.
+    fs::write(&log, &bytes[..bytes.len() - 100]).expect("write");
+    let store = open(&crashed).expect("open");
+    assert_eq!(store.scan::<Items>(None, 99).expect("items").len(), 5);
+}
+
+#[test]
+fn damage_in_a_table_is_reported_with_the_database_and_advice() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (path, _) = killed_after_six_commits(directory.path());
+    // Opening moves the rows from the log to tables.
+    drop(open(&path).expect("open"));
+    for entry in fs::read_dir(&path).expect("list") {
+        let file = entry.expect("entry").path();
+        if file.extension().is_some_and(|name| name == "sst") {
+            let mut bytes = fs::read(&file).expect("read");
+            bytes[20] ^= 1;
+            fs::write(&file, bytes).expect("write");
+        }
+    }
+    let read = open(&path).and_then(|store| store.scan::<Items>(None, 99));
+    let error = read.expect_err("the rows are damaged");
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_store_counts_what_it_does() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("open");
+    let (sample, metrics) = (sample(1), store.metrics());
+    let (root, cid, len) = (sample.page.0.hash, sample.manifest.cid(), sample.bytes.len() as u64);
+    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
+    store.commit(&rows(&sample)).expect("commit");
+    assert!(store.chunk(&sample.leaf.hash).expect("read").is_some());
+    assert_eq!(store.count::<Items>().expect("count"), 1);
+    let size = store.size_on_disk().expect("size");
+    assert_eq!((metrics.chunks_put.get(), metrics.put.get()), (1, len));
+    assert_eq!((metrics.chunks_read.get(), metrics.read.get()), (1, len));
+    assert_eq!((metrics.items.get(), metrics.disk.get()), (1, size));
+    let mut batch = Batch::default();
+    batch.delete::<Items>(&cid).delete::<Manifests>(&cid);
+    store.release_pages(cid.into(), &[root], &batch).expect("release");
+    assert_eq!((metrics.pages_released.get(), metrics.chunks_removed.get()), (1, 1));
+    reclaim_all(&store);
+    assert!(metrics.reclaimed.get() >= len, "{}", metrics.reclaimed.get());
+    let mut registry = dfs_metrics::Registry::default();
+    metrics.register(&mut registry);
+    let text = dfs_metrics::encode(&registry);
+    for line in ["store_flush_seconds_count 1", "store_commit_seconds_count 1"] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+}
+
 #[test]
 fn a_second_opening_names_the_process_that_holds_the_lock() {
     let directory = tempfile::tempdir().expect("a temporary directory");
