@@ -75,6 +75,12 @@ impl Engine for RocksEngine {
         Ok(value.map(|value| value.to_vec()))
     }
 
+    fn has(&self, family: Family, key: &[u8]) -> Result<bool, StoreError> {
+        // Without a copy of the value.
+        let there = || self.checked(self.db.get_pinned_cf(self.family(family), key));
+        Ok(self.may_have(family, key) && there()?.is_some())
+    }
+
     fn may_have(&self, family: Family, key: &[u8]) -> bool {
         self.db.key_may_exist_cf(self.family(family), key)
     }

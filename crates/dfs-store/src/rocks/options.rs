@@ -18,11 +18,15 @@ pub(super) type Tune<'a> = &'a dyn Fn(&mut Options);
 pub struct RocksOptions {
     /// Memory for blocks and write buffers together, in bytes.
     pub memory_budget: usize,
+    /// Opens a database whose write-ahead log is damaged before its end, and
+    /// drops the commits behind the damage. A power failure may damage the end
+    /// of the log in a way that cannot be told from damage before it.
+    pub drop_damaged_log: bool,
 }
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        Self { memory_budget: 192 << 20 }
+        Self { memory_budget: 192 << 20, drop_damaged_log: false }
     }
 }
 
@@ -90,7 +94,11 @@ impl RocksOptions {
         // A record that a crash has cut short ends the log: it was not
         // acknowledged. Damage before the end is an error. With the default,
         // everything behind the damage would be dropped in silence.
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_wal_recovery_mode(if self.drop_damaged_log {
+            DBRecoveryMode::PointInTime
+        } else {
+            DBRecoveryMode::TolerateCorruptedTailRecords
+        });
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options

@@ -382,6 +382,13 @@ fn a_damaged_log_stops_the_opening_and_nothing_acknowledged_is_lost_silently() {
     let text = error.to_string();
     assert!(text.contains(&crashed.display().to_string()), "{text}");
     assert!(text.contains("keep a copy"), "{text}");
+    // The user may ask for what is left.
+    let mut options = RocksOptions::default();
+    options.drop_damaged_log = true;
+    let store = RocksStore::open(&crashed, &options).expect("open");
+    let left = store.scan::<Items>(None, 99).expect("items").len();
+    assert!((1..6).contains(&left), "{left} of six are left");
+    assert_eq!(store.count::<Items>().expect("count"), left as u64);
 }
 
 #[test]
