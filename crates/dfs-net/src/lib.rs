@@ -25,6 +25,8 @@
 //! limit on peers and [`timing`] every interval, timeout and back-off.
 
 mod behaviour;
+#[cfg(test)]
+mod captured_log;
 mod command;
 mod config;
 mod dht;

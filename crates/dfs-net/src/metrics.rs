@@ -13,6 +13,8 @@ metrics! {
         pub(crate) connections_closed: Family<Link, Counter>,
         /// Outgoing connections that failed.
         pub(crate) dial_failures: Counter,
+        /// Incoming connections that failed during their handshake.
+        pub(crate) incoming_failures: Counter,
         /// Peers with an open connection.
         pub(crate) connected_peers: Gauge,
         /// Peers remembered, connected or not.

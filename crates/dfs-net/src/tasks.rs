@@ -53,3 +53,31 @@ impl Executor for Tasks {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_is_cancelled_after_the_grace_period() {
+        let tasks = Tasks::default();
+        tasks.exec(Box::pin(std::future::pending()));
+        tasks.spawn(async {});
+        let start = tokio::time::Instant::now();
+        tasks.ended().await;
+        assert_eq!(start.elapsed(), STOP_GRACE);
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_event_loop_ends_its_channels() {
+        let tasks = Tasks::default();
+        let (events, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        tasks.spawn(async move {
+            let _events = events;
+            panic!("expected by the test");
+        });
+        assert_eq!(receiver.recv().await, None);
+        tasks.ended().await;
+    }
+}

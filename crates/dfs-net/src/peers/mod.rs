@@ -144,6 +144,7 @@ impl Peers {
     }
 
     pub(crate) fn on_incoming_failed(&mut self, error: &ListenError, now: Instant) {
+        self.metrics.incoming_failures.inc();
         match error {
             ListenError::LocalPeerId { address } => self.self_dials.on_incoming(address, now),
             ListenError::Aborted
@@ -231,7 +232,8 @@ fn describe(error: &DialError) -> String {
             format!("another node answers at this address: {obtained}")
         }
         DialError::LocalPeerId { .. } => "the address leads back to this identity".to_owned(),
-        DialError::NoAddresses => "no address is known".to_owned(),
+        // libp2p does not dial the addresses on which this node listens.
+        DialError::NoAddresses => "no address but those of this node itself".to_owned(),
         DialError::Denied { cause } => innermost(cause),
         DialError::Aborted | DialError::DialPeerConditionFalse(_) => "given up".to_owned(),
     }
@@ -245,4 +247,144 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         last = source;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+
+    use super::*;
+    use crate::captured_log::CapturedLog;
+    use crate::timing::{BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_MAX, TICK};
+
+    fn addr(port: u16) -> Multiaddr {
+        format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address")
+    }
+
+    fn peers(local_peer: PeerId, bootstrap: &[Multiaddr]) -> Peers {
+        Peers::new(local_peer, bootstrap, Metrics::default())
+    }
+
+    fn refused() -> DialError {
+        let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+        // As deep as libp2p nests it.
+        let error = io::Error::other(io::Error::other(error));
+        DialError::Transport(vec![(addr(1), TransportError::Other(error))])
+    }
+
+    /// The dials of one tick.
+    fn tick(peers: &mut Peers, now: Instant) -> Vec<DialOpts> {
+        let dial = |effect| match effect {
+            Effect::Dial(opts) => opts,
+            other => panic!("{other:?}"),
+        };
+        peers.on_tick(true, now).into_iter().map(dial).collect()
+    }
+
+    fn connect(peers: &mut Peers, peer: PeerId, attempt: ConnectionId) -> ConnectedPoint {
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::New);
+        let endpoint = ConnectedPoint::Dialer { address: addr(1), role_override, port_use };
+        peers.on_connected(peer, attempt, &endpoint);
+        endpoint
+    }
+
+    #[test]
+    fn a_dead_bootstrap_node_costs_one_warning_and_fewer_and_fewer_dials() {
+        let log = CapturedLog::start();
+        let configured = [addr(1).with_p2p(PeerId::random()).expect("no identity yet"), addr(2)];
+        let mut peers = peers(PeerId::random(), &configured);
+        let start = Instant::now();
+        let mut times = vec![];
+        // An hour of ticks without any peer.
+        for second in (0..3600).step_by(usize::try_from(TICK.as_secs()).expect("small")) {
+            let now = start + Duration::from_secs(second);
+            for opts in tick(&mut peers, now) {
+                times.push(second);
+                peers.on_dial_failed(opts.connection_id(), opts.get_peer_id(), &refused(), now);
+            }
+        }
+        times.dedup();
+        assert_eq!(times[..6], [0, 5, 15, 35, 75, 155]);
+        let max = BOOTSTRAP_RETRY_MAX.as_secs();
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= max), "{times:?}");
+        let warnings = log.lines("WARN");
+        assert_eq!(warnings.len(), 2, "one for each node: {warnings:#?}");
+        for (warning, addr) in warnings.iter().zip(&configured) {
+            assert!(
+                warning.contains(&format!("addr={addr} cause=\"connection refused\"")),
+                "{warning}"
+            );
+        }
+        assert_eq!(peers.bootstrap_status(), BootstrapStatus { configured: 2, reached: 0 });
+    }
+
+    #[test]
+    fn a_bootstrap_node_that_was_reached_and_is_lost_is_dialled_at_once_and_warned_of_again() {
+        let log = CapturedLog::start();
+        let mut peers = peers(PeerId::random(), &[addr(1)]);
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let attempt = tick(&mut peers, now)[0].connection_id();
+        let endpoint = connect(&mut peers, peer, attempt);
+        assert_eq!(peers.bootstrap_status().reached, 1);
+        assert!(peers.on_tick(false, now).is_empty(), "a node with a peer dials none");
+        peers.on_disconnected(peer, &endpoint);
+        let dials = tick(&mut peers, now);
+        assert_eq!(dials[0].get_peer_id(), Some(peer), "the identity is known by now");
+        peers.on_dial_failed(dials[0].connection_id(), Some(peer), &refused(), now);
+        assert_eq!((peers.bootstrap_status().reached, log.lines("WARN").len()), (0, 1));
+        assert!(tick(&mut peers, now).is_empty(), "back-off");
+        assert_eq!(tick(&mut peers, now + BOOTSTRAP_RETRY_FIRST).len(), 1);
+    }
+
+    #[test]
+    fn a_bootstrap_node_that_dials_first_counts_as_reached() {
+        let peer = PeerId::random();
+        let configured = [addr(1).with_p2p(peer).expect("no identity yet")];
+        let mut peers = peers(PeerId::random(), &configured);
+        let now = Instant::now();
+        let attempt = tick(&mut peers, now)[0].connection_id();
+        connect(&mut peers, peer, ConnectionId::new_unchecked(1000));
+        let superseded = DialError::DialPeerConditionFalse(PeerCondition::NotDialing);
+        peers.on_dial_failed(attempt, Some(peer), &superseded, now);
+        assert_eq!(peers.bootstrap_status(), BootstrapStatus { configured: 1, reached: 1 });
+    }
+
+    #[test]
+    fn a_dial_of_another_peer_that_proves_our_identity_finds_a_copied_key() {
+        let log = CapturedLog::start();
+        let us = PeerId::random();
+        let mut peers = peers(us, &[]);
+        let now = Instant::now();
+        let error = DialError::WrongPeerId { obtained: us, address: addr(7) };
+        for _ in 0..3 {
+            peers.on_dial_failed(ConnectionId::new_unchecked(1), None, &error, now);
+            peers.on_tick(false, now + TICK);
+        }
+        let errors = log.lines("ERROR");
+        assert_eq!(errors.len(), 1, "logged once: {errors:?}");
+        assert!(errors[0].contains("addr=/ip4/192.0.2.1/tcp/7"), "{errors:?}");
+    }
+
+    #[test]
+    fn discovered_peers_are_remembered_and_connected_to() {
+        let mut peers = peers(PeerId::random(), &[]);
+        let peer = PeerId::random();
+        let found = vec![(peer, addr(1).with_p2p(peer).expect("no identity yet"))];
+        let effects = peers.on_discovered(found);
+        assert!(matches!(effects[..], [Effect::Connect(found)] if found == peer), "{effects:?}");
+        assert_eq!(peers.addresses(&peer), [addr(1)]);
+    }
+
+    #[test]
+    fn a_ban_blocks_at_once_and_ends_on_a_tick() {
+        let mut peers = peers(PeerId::random(), &[]);
+        let (peer, now) = (PeerId::random(), Instant::now());
+        assert!(matches!(peers.ban(peer, now), Effect::Block(banned) if banned == peer));
+        assert!(peers.on_tick(false, now).is_empty());
+        let effects = peers.on_tick(false, now + crate::timing::BAN);
+        assert!(matches!(effects[..], [Effect::Unblock(free)] if free == peer), "{effects:?}");
+    }
 }

@@ -458,3 +458,6 @@ fn chunk_result(response: chunk::Response) -> (&'static str, Result<Bytes, Fetch
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
