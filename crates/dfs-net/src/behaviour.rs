@@ -7,7 +7,7 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{identify, mdns, memory_connection_limits, ping, request_response};
+use libp2p::{identify, memory_connection_limits, ping, request_response};
 
 use crate::config::NetConfig;
 use crate::dht::{self, Kad};
@@ -15,6 +15,7 @@ use crate::exchange::{self, ChunkCodec, MetadataCodec};
 use crate::gossip::{self, Gossip};
 use crate::limits::{MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS};
 use crate::metrics::Metrics;
+use crate::peers::Mdns;
 
 /// Version under which nodes identify themselves.
 const IDENTIFY_PROTOCOL: &str = "/dfs/1.0.0";
@@ -29,7 +30,7 @@ pub(crate) struct NodeBehaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: Kad,
     pub(crate) gossip: Gossip,
-    pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(crate) mdns: Toggle<Mdns>,
     pub(crate) metadata: request_response::Behaviour<MetadataCodec>,
     pub(crate) chunk: request_response::Behaviour<ChunkCodec>,
 }
@@ -67,12 +68,12 @@ fn limits(max: u32) -> ConnectionLimits {
 
 /// mDNS, if it is wanted and the operating system permits it. A node works
 /// without it.
-fn mdns(keypair: &Keypair, wanted: bool) -> Option<mdns::tokio::Behaviour> {
+fn mdns(keypair: &Keypair, wanted: bool) -> Option<Mdns> {
     if !wanted {
         return None;
     }
     let peer = keypair.public().to_peer_id();
-    match mdns::tokio::Behaviour::new(mdns::Config::default(), peer) {
+    match Mdns::new(peer) {
         Ok(behaviour) => Some(behaviour),
         Err(error) => {
             tracing::warn!(%error, "nodes of the local network will not be found");

@@ -8,6 +8,7 @@ pub(crate) mod address;
 mod bans;
 mod book;
 mod bootstrap;
+mod mdns;
 mod rate;
 mod self_dial;
 
@@ -25,6 +26,7 @@ use crate::status::{BootstrapStatus, PeerInfo};
 use bans::Bans;
 use book::PeerBook;
 use bootstrap::Bootstrap;
+pub(crate) use mdns::Mdns;
 pub use rate::Rate;
 use self_dial::SelfDials;
 
