@@ -28,6 +28,11 @@ pub(crate) const MAX_KNOWN_PEERS: usize = 4_096;
 /// Bytes kept of the agent string of a peer.
 pub(crate) const MAX_AGENT_LEN: usize = 128;
 
+/// Peers banned at a time. The oldest ban ends early. Identities cost nothing,
+/// so without a limit one attacker could fill the list. Checked first in
+/// `peers/bans`.
+pub(crate) const MAX_BANS: usize = 4_096;
+
 // Requests that this node sends: checked first in `exchange/outgoing`.
 
 /// Requests of one protocol that are on their way to one peer. Further

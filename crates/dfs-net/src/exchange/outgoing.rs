@@ -81,6 +81,15 @@ impl<Q, R, K: Copy + Eq + Hash> Outgoing<Q, R, K> {
         None
     }
 
+    /// The peer cannot be dialled: requests that wait for it fail as well,
+    /// instead of each waiting for a dial of its own.
+    pub(crate) fn on_dial_failed(&mut self, peer: &PeerId) {
+        let Some(line) = self.peers.get_mut(peer) else { return };
+        for waiting in line.waiting.drain(..) {
+            let _ = waiting.respond_to.send(Err(Unreachable::Dial.into()));
+        }
+    }
+
     /// A request has been handed to libp2p.
     pub(crate) fn on_sent(
         &mut self,
@@ -175,6 +184,21 @@ mod tests {
         requests.on_result(0, "found", Ok(7));
         assert_eq!(send(&mut requests, peer), [65], "a caller that gave up is passed over");
         assert!(matches!(responses[0].try_recv(), Ok(Ok(7))));
+    }
+
+    #[test]
+    fn requests_that_wait_for_a_peer_fail_with_its_dial() {
+        let mut requests = Requests::new("chunk", Metrics::default());
+        let peer = PeerId::random();
+        let mut responses: Vec<_> =
+            (0..100).map(|number| request(&mut requests, peer, number)).collect();
+        send(&mut requests, peer);
+        requests.on_dial_failed(&peer);
+        for response in &mut responses[MAX_REQUESTS_PER_PEER..] {
+            let failed = response.try_recv();
+            assert!(matches!(failed, Ok(Err(FetchError::Unreachable(Unreachable::Dial)))));
+        }
+        assert!(send(&mut requests, peer).is_empty());
     }
 
     #[test]

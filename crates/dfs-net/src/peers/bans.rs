@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use libp2p::PeerId;
 
+use crate::limits::MAX_BANS;
 use crate::metrics::Metrics;
 use crate::timing::BAN;
 
@@ -20,11 +21,16 @@ impl Bans {
         Self { ends: VecDeque::new(), metrics }
     }
 
-    /// Bans a peer; a second ban starts the time anew.
-    pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) {
+    /// Bans a peer; a second ban starts the time anew. Returns the peer whose
+    /// ban ends early because there are too many.
+    pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) -> Option<PeerId> {
         self.ends.retain(|(_, banned)| *banned != peer);
         self.ends.push_back((now + BAN, peer));
         self.metrics.bans.inc();
+        if self.ends.len() <= MAX_BANS {
+            return None;
+        }
+        self.ends.pop_front().map(|(_, peer)| peer)
     }
 
     /// The next peer whose ban has ended.
@@ -46,5 +52,14 @@ mod tests {
         assert_eq!(bans.ended(now + BAN), None);
         assert_eq!(bans.ended(now + BAN * 3 / 2), Some(peer));
         assert_eq!(bans.ended(now + BAN * 2), None);
+    }
+
+    #[test]
+    fn the_oldest_ban_makes_room() {
+        let mut bans = Bans::new(Metrics::default());
+        let (first, now) = (PeerId::random(), Instant::now());
+        bans.ban(first, now);
+        let ended: Vec<_> = (0..MAX_BANS).filter_map(|_| bans.ban(PeerId::random(), now)).collect();
+        assert_eq!(ended, [first]);
     }
 }

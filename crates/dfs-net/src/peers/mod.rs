@@ -102,10 +102,10 @@ impl Peers {
         }
     }
 
-    pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) -> Effect {
+    pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) -> Vec<Effect> {
         tracing::warn!(%peer, "peer banned for an hour: it sent bytes that are not the content");
-        self.bans.ban(peer, now);
-        Effect::Block(peer)
+        let ended = self.bans.ban(peer, now).map(Effect::Unblock);
+        ended.into_iter().chain([Effect::Block(peer)]).collect()
     }
 
     pub(crate) fn on_connected(
@@ -384,7 +384,8 @@ mod tests {
     fn a_ban_blocks_at_once_and_ends_on_a_tick() {
         let mut peers = peers(PeerId::random(), &[]);
         let (peer, now) = (PeerId::random(), Instant::now());
-        assert!(matches!(peers.ban(peer, now), Effect::Block(banned) if banned == peer));
+        let effects = peers.ban(peer, now);
+        assert!(matches!(effects[..], [Effect::Block(banned)] if banned == peer), "{effects:?}");
         assert!(peers.on_tick(false, now).is_empty());
         let effects = peers.on_tick(false, now + crate::timing::BAN);
         assert!(matches!(effects[..], [Effect::Unblock(free)] if free == peer), "{effects:?}");

@@ -11,7 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use dfs_wire::{chunk, metadata};
 use futures::{FutureExt, StreamExt};
-use libp2p::request_response::{Event as Exchange, InboundRequestId, Message, ResponseChannel};
+use libp2p::request_response::{
+    Event as Exchange, InboundRequestId, Message, OutboundFailure, ResponseChannel,
+};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{PeerId, Swarm, identify, mdns, ping};
@@ -194,8 +196,8 @@ impl EventLoop {
                 self.serve_chunks(admitted);
             }
             Command::Ban { peer } => {
-                let effect = self.peers.ban(peer, now);
-                self.carry_out([effect], now);
+                let effects = self.peers.ban(peer, now);
+                self.carry_out(effects, now);
             }
             Command::Shutdown => self.stopping = true,
         }
@@ -292,6 +294,9 @@ impl EventLoop {
                 self.send_metadata_requests(peer);
             }
             Exchange::OutboundFailure { peer, request_id, error, .. } => {
+                if let OutboundFailure::DialFailure = error {
+                    self.metadata_requests.on_dial_failed(&peer);
+                }
                 self.metadata_requests.on_result(request_id, "failed", Err(failure(error)));
                 self.send_metadata_requests(peer);
             }
@@ -321,6 +326,9 @@ impl EventLoop {
                 self.send_chunk_requests(peer);
             }
             Exchange::OutboundFailure { peer, request_id, error, .. } => {
+                if let OutboundFailure::DialFailure = error {
+                    self.chunk_requests.on_dial_failed(&peer);
+                }
                 self.chunk_requests.on_result(request_id, "failed", Err(failure(error)));
                 self.send_chunk_requests(peer);
             }

@@ -98,20 +98,25 @@ async fn a_banned_peer_cannot_be_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_requests_at_once_are_all_answered() {
+async fn hundreds_of_requests_at_once_in_both_directions_are_all_answered() {
     let (a, a_events) = node(vec![]).await;
+    let (b, b_events) = node(vec![address(&a).await]).await;
     tokio::spawn(serve(a.clone(), a_events));
-    let (b, _b_events) = node(vec![address(&a).await]).await;
+    tokio::spawn(serve(b.clone(), b_events));
     b.dial(address(&a).await).await.expect("the network runs");
+    b.fetch_header(a.peer(), empty_header().cid()).await.expect("connected");
     // Twenty downloads with sixteen requests each: more than the streams that
     // libp2p permits on a connection.
     let absent = ChunkHash::of(b"absent");
-    let fetches = (0..320).map(|_| b.fetch_chunk(a.peer(), absent));
-    for fetched in futures::future::join_all(fetches).await {
+    let chunks =
+        (0..320).flat_map(|_| [b.fetch_chunk(a.peer(), absent), a.fetch_chunk(b.peer(), absent)]);
+    for fetched in futures::future::join_all(chunks).await {
         assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
     }
-    let fetches = (0..320).map(|_| b.fetch_header(a.peer(), empty_header().cid()));
-    for fetched in futures::future::join_all(fetches).await {
+    let cid = empty_header().cid();
+    let headers =
+        (0..320).flat_map(|_| [b.fetch_header(a.peer(), cid), a.fetch_header(b.peer(), cid)]);
+    for fetched in futures::future::join_all(headers).await {
         fetched.expect("the header");
     }
 }
