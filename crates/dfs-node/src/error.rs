@@ -202,7 +202,13 @@ pub(crate) fn kind_of_io(error: &io::Error) -> FailureKind {
 fn kind_of_store(error: &StoreError) -> FailureKind {
     match error {
         StoreError::NoSpace { .. } => FailureKind::NoSpace,
-        _ => FailureKind::Other,
+        StoreError::Directory { source, .. } => kind_of_io(source),
+        StoreError::Corrupt { .. } | StoreError::Damaged { .. } => FailureKind::Verification,
+        StoreError::Locked { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Unreleased { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Rocks { .. } => FailureKind::Other,
     }
 }
 

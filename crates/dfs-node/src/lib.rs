@@ -34,6 +34,8 @@ mod provide;
 mod scope;
 mod timing;
 mod upload;
+#[cfg(test)]
+mod watched_store;
 mod workers;
 
 pub use client::{NodeClient, NodeStatus};

@@ -1,26 +1,67 @@
-//! Background upkeep of the store: finishing interrupted removals, giving space
-//! back, and removing old records of downloads.
+//! Background upkeep of the store: completing interrupted removals, giving
+//! space back, and removing old records of downloads.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
 use dfs_store::{Batch, Tables};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::now_ms;
 use crate::error::NodeError;
-use crate::timing::{DOWNLOAD_RECORD_AGE, PRUNE_INTERVAL, RECLAIM_INTERVAL};
+use crate::timing::{
+    DOWNLOAD_RECORD_AGE, PENDING_DELETES_INTERVAL, PRUNE_INTERVAL, RECLAIM_INTERVAL,
+};
 use crate::workers::{Worker, after, sleep_until};
 
 /// Records of finished downloads that are kept whatever their age.
 const MIN_KEPT: usize = 100;
 
-/// Releases pages that an interrupted removal or addition has left, and gives
-/// the space of removed chunks back to the file system: one bounded step at a
-/// time, at the start, after each removal and once an hour.
+/// Releases the pages that an interrupted removal or addition has left: some
+/// pages a step, at the start, after a failed removal and once an hour.
+pub(crate) struct PendingDeletes {
+    disk: Disk,
+    wake: Arc<Notify>,
+    next: Option<Instant>,
+}
+
+impl PendingDeletes {
+    pub(crate) fn new(disk: Disk, wake: Arc<Notify>) -> Self {
+        Self { disk, wake, next: after(Duration::ZERO) }
+    }
+}
+
+impl Worker for PendingDeletes {
+    const NAME: &'static str = "pending deletes";
+    type Work = ();
+
+    async fn wait(&mut self) -> Option<()> {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = sleep_until(self.next) => {}
+        }
+        Some(())
+    }
+
+    async fn step(&mut self, (): ()) -> Result<(), NodeError> {
+        self.next = after(PENDING_DELETES_INTERVAL);
+        if self.disk.run(|store| store.release_step()).await?.more {
+            self.next = after(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn next_run(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// Gives the space of removed chunks back to the file system: one bounded step
+/// at a time, at the start, after each removal and once an hour.
 pub(crate) struct Reclaim {
     disk: Disk,
     wake: Arc<Notify>,
@@ -47,9 +88,7 @@ impl Worker for Reclaim {
 
     async fn step(&mut self, (): ()) -> Result<(), NodeError> {
         self.next = after(RECLAIM_INTERVAL);
-        let more =
-            self.disk.run(|store| Ok(store.release_step()?.more || store.reclaim_step()?.more));
-        if more.await? {
+        if self.disk.run(|store| store.reclaim_step()).await?.more {
             self.next = after(Duration::ZERO);
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::download::Downloads;
 use crate::error::{NodeError, report};
 use crate::feed::Feed;
 use crate::gate::Gate;
-use crate::maintenance::{PruneDownloads, Reclaim};
+use crate::maintenance::{PendingDeletes, PruneDownloads, Reclaim};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::{Provide, Reprovide};
@@ -65,7 +65,9 @@ impl NodeRuntime {
         let store: Arc<dyn Store> = match config.store {
             StoreConfig::Memory => Arc::new(MemoryStore::default()),
             StoreConfig::Rocks { path, options } => {
-                Arc::new(blocking(move || RocksStore::open(&path, &options)).await?)
+                let store = blocking(move || RocksStore::open(&path, &options)).await?;
+                store.metrics().register(registry);
+                Arc::new(store)
             }
         };
         let (net, events) = dfs_net::spawn(config.net, registry).await?;
@@ -74,7 +76,7 @@ impl NodeRuntime {
     }
 
     /// Joins a store and a network into a node. Tests bring their own.
-    async fn compose(
+    pub(crate) async fn compose(
         disk: Disk,
         net: NetHandle,
         events: mpsc::Receiver<NetEvent>,
@@ -93,6 +95,8 @@ impl NodeRuntime {
         workers.spawn(Serving::new(disk.clone(), net.clone(), requests, metrics.clone()));
         let (handle, counted) = (net.clone(), metrics.clone());
         workers.spawn(Reprovide::new(disk.clone(), handle, counted, inbox, provide_interval));
+        let release = Arc::new(Notify::new());
+        workers.spawn(PendingDeletes::new(disk.clone(), Arc::clone(&release)));
         workers.spawn(Reclaim::new(disk.clone(), Arc::clone(&reclaim)));
         workers.spawn(PruneDownloads::new(disk.clone()));
         downloads.resume().await?;
@@ -105,6 +109,7 @@ impl NodeRuntime {
             gate,
             tasks: tasks.clone(),
             metrics,
+            release,
             reclaim,
         };
         let client = NodeClient {
@@ -166,5 +171,39 @@ impl NodeRuntime {
 async fn flush(disk: &Disk) {
     if let Err(error) = disk.run(|store| store.flush()).await {
         tracing::error!(error = report(&error), "the store was not flushed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::watched_store::WatchedStore;
+    use crate::workers::WorkerState;
+
+    #[tokio::test]
+    async fn the_end_of_the_network_is_reported_as_the_failure_of_the_node() {
+        let (_, disk) = WatchedStore::new();
+        let (net, mut mock) = NetHandle::mocked();
+        let (events, receiver) = mpsc::channel(1);
+        let hour = Duration::from_secs(3600);
+        let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default());
+        let node = node.await.expect("a node");
+        assert!(node.failed().now_or_never().is_none(), "it runs");
+        let client = node.client().clone();
+        let (peers, ()) = tokio::join!(client.network().peers(), async {
+            mock.expect_peers().await.send(Vec::new()).expect("the client waits");
+        });
+        assert!(peers.expect("an answer").is_empty());
+
+        drop(events);
+        let failure = node.failed().await;
+        assert!(matches!(failure, NodeError::PartEnded { part: "network events" }), "{failure:?}");
+        let ended = client.workers().into_iter().find(|worker| worker.name == "network events");
+        assert_eq!(ended.expect("listed").state, WorkerState::Ended);
+        drop(mock);
+        assert!(client.status().await.is_err(), "the network has ended");
+        node.shutdown().await;
     }
 }

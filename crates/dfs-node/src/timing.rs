@@ -47,6 +47,8 @@ pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) const DOWNLOAD_RECORD_AGE: Duration = Duration::from_secs(7 * 86_400);
 /// Interval at which old download records are looked for.
 pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Interval at which pending deletes are looked for although none has failed.
+pub(crate) const PENDING_DELETES_INTERVAL: Duration = Duration::from_secs(3600);
 /// Interval at which space is reclaimed although no content was removed.
 pub(crate) const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 

@@ -8,7 +8,6 @@ use dfs_core::{Cid, HeaderError, ManifestError, PageError};
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// The directory cannot be created, read or written.
     #[error("cannot use the database directory {}", path.display())]

@@ -102,3 +102,76 @@ impl Drop for Adding {
         self.go_on.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::mpsc;
+
+    use dfs_store::MemoryStore;
+
+    use super::*;
+    use crate::content::AddOptions;
+    use crate::content::import::add_reader;
+
+    /// Yields zeros and a mark in each MiB, so that no two chunks are equal, and
+    /// waits for the test before the last one.
+    struct Paced {
+        left: u64,
+        pause: mpsc::Receiver<()>,
+    }
+
+    impl Read for Paced {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            if self.left == 1 {
+                // The error means that the test has dropped its end.
+                let _ = self.pause.recv();
+            }
+            if self.left == 0 {
+                return Ok(0);
+            }
+            buf.fill(0);
+            buf[..8].copy_from_slice(&self.left.to_le_bytes());
+            self.left -= 1;
+            Ok(buf.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_addition_that_is_dropped_leaves_nothing_in_the_store() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (tasks, metrics) = (TaskScope::default(), Metrics::default());
+        let (go_on, pause) = mpsc::sync_channel(1);
+        let reader = Paced { left: 2000, pause };
+        let work = move |store: &Arc<dyn Store>, progress: Progress| {
+            add_reader(store, reader, AddOptions::default(), progress)
+        };
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let adding = start(&store, &tasks, &metrics, None, work, move |result| {
+            let interrupted = matches!(result, Err(NodeError::Interrupted));
+            ended.send(interrupted).expect("the test waits");
+        });
+        while adding.bytes() < 20 << 20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(store.chunk_count().expect("a count") > 0, "chunks are in the store");
+        drop(adding);
+        drop(go_on);
+        assert!(end.await.expect("it ends"), "interrupted");
+        assert_eq!(store.chunk_count().expect("a count"), 0);
+        tasks.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_additions() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (tasks, metrics) = (TaskScope::default(), Metrics::default());
+        let work = |store: &Arc<dyn Store>, progress: Progress| {
+            add_reader(store, std::io::repeat(7), AddOptions::default(), progress)
+        };
+        let mut adding = start(&store, &tasks, &metrics, None, work, |_| {});
+        tasks.stop().await;
+        let ended = adding.finish().await;
+        assert!(matches!(ended, Err(NodeError::Interrupted)), "{ended:?}");
+    }
+}

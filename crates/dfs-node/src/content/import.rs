@@ -15,7 +15,7 @@ use dfs_core::{
     TreeHash,
 };
 use dfs_store::tables::{Item, Items, Manifests};
-use dfs_store::{Batch, Owner, Store, Tables};
+use dfs_store::{Batch, Owner, Store, StoreError, Tables};
 
 use crate::clock::now_ms;
 use crate::error::NodeError;
@@ -156,6 +156,8 @@ struct Import<'a, P> {
     /// Chunks that no stored page references yet.
     leased: Vec<ChunkHash>,
     committed: bool,
+    /// Whether this addition has given space back.
+    reclaimed: bool,
 }
 
 impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
@@ -174,6 +176,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             roots: Vec::new(),
             leased: Vec::new(),
             committed: false,
+            reclaimed: false,
         }
     }
 
@@ -251,8 +254,23 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         if self.lease(leaf.hash)? {
             return Ok(());
         }
-        self.store.put_chunk(&leaf.hash, bytes)?;
+        match self.store.put_chunk(&leaf.hash, bytes) {
+            Err(StoreError::NoSpace { .. }) if !self.reclaimed => {
+                self.make_room()?;
+                self.store.put_chunk(&leaf.hash, bytes)?;
+            }
+            put => put?,
+        }
         self.new_bytes += u64::from(leaf.len);
+        Ok(())
+    }
+
+    /// Gives the space of removed content back, once for each addition, so that
+    /// an addition after a removal finds the room that the user has made. Only
+    /// this thread waits for it.
+    fn make_room(&mut self) -> Result<(), NodeError> {
+        self.reclaimed = true;
+        while self.store.reclaim_step()?.more {}
         Ok(())
     }
 
@@ -288,7 +306,13 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             let roots = self.roots.clone();
             self.batch.reassign_pages(from, to, roots);
         }
-        self.store.commit(&self.batch)?;
+        match self.store.commit(&self.batch) {
+            Err(StoreError::NoSpace { .. }) if !self.reclaimed => {
+                self.make_room()?;
+                self.store.commit(&self.batch)?;
+            }
+            committed => committed?,
+        }
         self.committed = true;
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })

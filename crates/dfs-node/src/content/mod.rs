@@ -66,6 +66,8 @@ pub struct Content {
     pub(crate) gate: Gate,
     pub(crate) tasks: TaskScope,
     pub(crate) metrics: Metrics,
+    /// Wakes the worker that completes removals.
+    pub(crate) release: Arc<Notify>,
     /// Wakes the worker that gives space back.
     pub(crate) reclaim: Arc<Notify>,
 }
@@ -116,11 +118,15 @@ impl Content {
 
     fn start_add(&self, size: Option<u64>, work: impl adding::Work) -> Adding {
         let (downloads, reclaim) = (self.downloads.clone(), Arc::clone(&self.reclaim));
+        let release = Arc::clone(&self.release);
         adding::start(self.disk.store(), &self.tasks, &self.metrics, size, work, move |result| {
             match result {
                 Ok(added) => downloads.added(&added.cid),
-                // Its chunks are garbage now.
-                Err(_) => reclaim.notify_one(),
+                // Its chunks are garbage now, and its pages may wait.
+                Err(_) => {
+                    release.notify_one();
+                    reclaim.notify_one();
+                }
             }
         })
     }

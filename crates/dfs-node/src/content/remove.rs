@@ -61,7 +61,58 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
         }
         Err(error) => {
             content.provide.restore(cid).await?;
+            content.release.notify_one();
             Err(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use dfs_net::NetHandle;
+    use dfs_store::tables::Downloads as DownloadRows;
+    use dfs_store::{Tables, tables::Items};
+    use tokio::sync::mpsc;
+
+    use crate::content::AddOptions;
+    use crate::download::GetOptions;
+    use crate::metrics::Metrics;
+    use crate::node::NodeRuntime;
+    use crate::watched_store::WatchedStore;
+
+    #[tokio::test]
+    async fn a_removal_whose_caller_went_away_completes_before_a_download_starts() {
+        let (store, disk) = WatchedStore::new();
+        let (net, _mock) = NetHandle::mocked();
+        let (_events, receiver) = mpsc::channel(1);
+        let metrics = Metrics::default();
+        let hour = Duration::from_secs(3600);
+        let node = NodeRuntime::compose(disk, net, receiver, hour, metrics).await.expect("a node");
+        let client = node.client();
+        let bytes = Bytes::from_static(b"content");
+        let added = client.content().add_bytes(bytes, AddOptions::default()).await;
+        let cid = added.expect("added").cid;
+
+        let held = store.hold_release();
+        let content = client.content().clone();
+        let removal = tokio::spawn(async move { content.remove(cid).await });
+        let go_on = held.reached().await;
+        removal.abort();
+        assert!(removal.await.expect_err("aborted").is_cancelled());
+
+        let downloads = client.downloads().clone();
+        let get = tokio::spawn(async move { downloads.get(cid, GetOptions::default()).await });
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(store.get::<DownloadRows>(&cid).expect("a look").is_none(), "the get waits");
+        go_on.send(()).expect("the removal waits");
+        let status = get.await.expect("no panic").expect("a download");
+        assert!(store.get::<Items>(&cid).expect("a look").is_none(), "the content is gone");
+        assert!(!status.borrow().phase.is_final(), "and has to be fetched: {status:?}");
+        node.shutdown().await;
     }
 }

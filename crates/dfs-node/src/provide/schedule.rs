@@ -26,6 +26,9 @@ struct Entry {
     due_ms: u64,
     /// Announcements in a row that reached no node.
     misses: u32,
+    /// Whether a miss is repeated at once, because the DHT got its first node
+    /// while the announcement was under way.
+    repeat: bool,
 }
 
 impl Schedule {
@@ -42,7 +45,7 @@ impl Schedule {
     /// Adds a CID, or changes when it is due.
     pub(super) fn insert(&mut self, cid: Cid, due_ms: u64) {
         let misses = self.entries.get(&cid).map_or(0, |entry| entry.misses);
-        self.set(cid, Entry { due_ms, misses });
+        self.set(cid, Entry { due_ms, misses, repeat: false });
     }
 
     /// Forgets a CID.
@@ -87,29 +90,40 @@ impl Schedule {
     /// Notes an announcement that reached nodes. Returns when the next is due.
     pub(super) fn published(&mut self, cid: Cid, now_ms: u64) -> u64 {
         let due_ms = now_ms.saturating_add(self.interval_ms) - spread(&cid, self.interval_ms);
-        self.set(cid, Entry { due_ms, misses: 0 });
+        self.set(cid, Entry { due_ms, misses: 0, repeat: false });
         due_ms
     }
 
     /// Notes an announcement that reached no node: the next follows after a
     /// pause that doubles each time.
     pub(super) fn missed(&mut self, cid: Cid, now_ms: u64) -> u64 {
-        let misses = self.entries.get(&cid).map_or(0, |entry| entry.misses);
+        let (misses, repeat) =
+            self.entries.get(&cid).map_or((0, false), |entry| (entry.misses, entry.repeat));
+        if repeat {
+            self.set(cid, Entry { due_ms: now_ms, misses: 0, repeat: false });
+            return now_ms;
+        }
         let factor = 1_u64 << misses.min(16);
         let pause = millis(PROVIDE_RETRY_MIN).saturating_mul(factor);
         let pause = pause.min(millis(PROVIDE_RETRY_MAX)).min(self.interval_ms);
         let due_ms = now_ms.saturating_add(pause);
-        self.set(cid, Entry { due_ms, misses: misses + 1 });
+        self.set(cid, Entry { due_ms, misses: misses + 1, repeat: false });
         due_ms
     }
 
-    /// Makes everything due whose last announcement reached no node.
+    /// The DHT has its first node: makes everything due whose last announcement
+    /// reached no node, or will have reached none.
     pub(super) fn retry_missed(&mut self, now_ms: u64) {
-        let missed = self.queue.iter().map(|(_, cid)| *cid);
-        let missed: Vec<Cid> =
-            missed.filter(|cid| self.entries.get(cid).is_some_and(|e| e.misses > 0)).collect();
+        let mut missed = Vec::new();
+        for (cid, entry) in &mut self.entries {
+            if !self.queue.contains(&(entry.due_ms, *cid)) {
+                entry.repeat = true;
+            } else if entry.misses > 0 {
+                missed.push(*cid);
+            }
+        }
         for cid in missed {
-            self.set(cid, Entry { due_ms: now_ms, misses: 0 });
+            self.set(cid, Entry { due_ms: now_ms, misses: 0, repeat: false });
         }
     }
 
@@ -122,7 +136,7 @@ impl Schedule {
                 return;
             }
             let misses = self.entries.get(&cid).map_or(0, |entry| entry.misses);
-            self.set(cid, Entry { due_ms: now_ms, misses });
+            self.set(cid, Entry { due_ms: now_ms, misses, repeat: false });
         }
     }
 
@@ -191,6 +205,19 @@ mod tests {
         schedule.retry_missed(now);
         assert_eq!(schedule.take_due(now), Some(cid(1)), "due at once, not at {due}");
         assert_eq!(schedule.take_due(now), None, "the other one reached nodes");
+    }
+
+    #[test]
+    fn a_node_that_is_met_during_an_announcement_has_a_miss_repeated_at_once() {
+        let mut schedule = schedule();
+        schedule.insert(cid(1), NOW);
+        assert_eq!(schedule.take_due(NOW), Some(cid(1)));
+        schedule.retry_missed(NOW);
+        assert_eq!(schedule.take_due(NOW), None, "it is being published");
+        schedule.missed(cid(1), NOW);
+        assert_eq!(schedule.take_due(NOW), Some(cid(1)));
+        let due = schedule.missed(cid(1), NOW);
+        assert!(due > NOW, "and only once");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! reached nodes, and when the first one in a row reached none; later misses
 //! change the schedule in memory only.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_net::{NetError, NetHandle};
@@ -16,11 +16,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::schedule::Schedule;
 use super::{Command, Inbox};
 use crate::blocking::{Disk, blocking, for_each};
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::timing::{CLOCK_CHECK, PROVIDE_PACE};
@@ -44,6 +45,7 @@ pub(crate) struct Reprovide {
     metrics: Metrics,
     inbox: Inbox,
     interval: Duration,
+    clock: Clock,
     schedule: Schedule,
     publishing: FuturesUnordered<Publishing>,
     /// No scheduled announcement starts earlier.
@@ -74,6 +76,7 @@ impl Reprovide {
             metrics,
             inbox,
             interval,
+            clock: Clock::default(),
             schedule: Schedule::new(interval),
             publishing: FuturesUnordered::new(),
             not_before: Instant::now(),
@@ -86,7 +89,8 @@ impl Reprovide {
         if self.publishing.len() >= CONCURRENCY {
             return None;
         }
-        let wait = self.schedule.next_in(now_ms()).unwrap_or(CLOCK_CHECK).min(CLOCK_CHECK);
+        let wait =
+            self.schedule.next_in(self.clock.now_ms()).unwrap_or(CLOCK_CHECK).min(CLOCK_CHECK);
         Some(self.not_before.max(Instant::now() + wait))
     }
 
@@ -114,7 +118,7 @@ impl Reprovide {
             Command::Restore { cid, respond_to } => {
                 let known = self.disk.run(move |store| store.get::<Provides>(&cid)).await;
                 if !matches!(known, Ok(None)) {
-                    self.schedule.insert(cid, now_ms());
+                    self.schedule.insert(cid, self.clock.now_ms());
                 }
                 let _ = respond_to.send(());
             }
@@ -137,11 +141,11 @@ impl Reprovide {
             return Err(NodeError::NotHeld { cid });
         }
         if !known {
-            let now = now_ms();
+            let now = self.clock.now_ms();
             let record = ProvideRecord { since_ms: now, due_ms: now, ..ProvideRecord::default() };
             commit(&self.disk, cid, record).await?;
         }
-        self.schedule.insert(cid, now_ms());
+        self.schedule.insert(cid, self.clock.now_ms());
         Ok(())
     }
 
@@ -176,7 +180,7 @@ impl Reprovide {
             self.net.stop_providing(cid).await?;
             return Err(NodeError::NotHeld { cid });
         }
-        let now = now_ms();
+        let now = self.clock.now_ms();
         let (reached, label) = match &outcome {
             Ok(0) => (0, "no node"),
             Ok(reached) => (*reached, "sent"),
@@ -239,7 +243,7 @@ impl Worker for Reprovide {
             })
             .map(|()| cids)
         });
-        let now = now_ms();
+        let now = self.clock.now_ms();
         for cid in cids.await? {
             self.schedule.insert(cid, now);
         }
@@ -274,9 +278,9 @@ impl Worker for Reprovide {
                     },
                 }
             }
-            Work::DhtJoined => self.schedule.retry_missed(now_ms()),
+            Work::DhtJoined => self.schedule.retry_missed(self.clock.now_ms()),
             Work::Look => {
-                if let Some(cid) = self.schedule.take_due(now_ms()) {
+                if let Some(cid) = self.schedule.take_due(self.clock.now_ms()) {
                     self.publish(cid, None);
                     self.not_before = Instant::now() + PROVIDE_PACE;
                 }
@@ -286,7 +290,207 @@ impl Worker for Reprovide {
     }
 
     fn next_run(&self) -> Option<Instant> {
-        let wait = self.schedule.until_next(now_ms())?;
+        let wait = self.schedule.until_next(self.clock.now_ms())?;
         Some(self.not_before.max(Instant::now() + wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use dfs_net::{MockNet, Reply};
+    use dfs_store::tables::Provides;
+
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::content::{AddOptions, Content};
+    use crate::download::Downloads;
+    use crate::gate::Gate;
+    use crate::provide::Provide;
+    use crate::scope::TaskScope;
+    use crate::watched_store::WatchedStore;
+    use crate::workers::Workers;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const INTERVAL: Duration = Duration::from_secs(12 * 3600);
+
+    /// A worker on a store in memory, with a mocked network and a clock that
+    /// can be set.
+    struct Bench {
+        provide: Provide,
+        content: Content,
+        net: MockNet,
+        store: Arc<WatchedStore>,
+        clock: Arc<TestClock>,
+        workers: Workers,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (store, disk) = WatchedStore::new();
+            let (handle, net) = NetHandle::mocked();
+            let (gate, tasks, metrics) =
+                (Gate::default(), TaskScope::default(), Metrics::default());
+            let (provide, inbox) =
+                Provide::new(disk.clone(), handle.clone(), gate.clone(), tasks.clone());
+            let downloads =
+                Downloads::new(disk.clone(), handle.clone(), gate.clone(), metrics.clone());
+            let clock = TestClock::new();
+            let mut worker = Reprovide::new(disk.clone(), handle, metrics.clone(), inbox, INTERVAL);
+            worker.clock = Clock::Test(Arc::clone(&clock));
+            let workers = Workers::new(metrics.clone());
+            workers.spawn(worker);
+            let content = Content {
+                disk,
+                downloads,
+                provide: provide.clone(),
+                gate,
+                tasks,
+                metrics,
+                release: Arc::default(),
+                reclaim: Arc::default(),
+            };
+            Self { provide, content, net, store, clock, workers }
+        }
+
+        async fn add(&self, text: &'static str) -> Cid {
+            let bytes = Bytes::from_static(text.as_bytes());
+            let added = self.content.add_bytes(bytes, AddOptions::default()).await;
+            added.expect("added").cid
+        }
+
+        /// Starts to provide in the background, up to the announcement.
+        async fn start(&mut self, cid: Cid) -> Announced {
+            let provide = self.provide.clone();
+            let caller = tokio::spawn(async move { provide.start(cid).await });
+            let (asked, respond_to) = self.net.expect_start_providing().await;
+            assert_eq!(asked, cid);
+            (respond_to, caller)
+        }
+
+        fn row(&self, cid: Cid) -> Option<ProvideRecord> {
+            use dfs_store::Tables;
+            self.store.get::<Provides>(&cid).expect("a row or none")
+        }
+    }
+
+    type Announced =
+        (Reply<Result<u32, NetError>>, tokio::task::JoinHandle<Result<ProvideRecord, NodeError>>);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_row_is_committed_before_the_announcement_and_updated_after_it() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        let (respond_to, caller) = bench.start(cid).await;
+        assert_eq!(bench.row(cid).expect("committed").announced_ms, None);
+        respond_to.send(Ok(3)).expect("the worker waits");
+        let record = caller.await.expect("no panic").expect("provided");
+        assert_eq!((record.sent_to, record.announced_ms), (3, Some(TestClock::START_MS)));
+        assert_eq!(bench.row(cid), Some(record.clone()));
+
+        // The next announcement follows on schedule.
+        let before = tokio::time::Instant::now();
+        let (again, _respond_to) = bench.net.expect_start_providing().await;
+        assert_eq!(again, cid);
+        let pause = before.elapsed();
+        assert!((10 * HOUR..=12 * HOUR).contains(&pause), "{pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_that_is_not_held_is_refused() {
+        let bench = Bench::new();
+        let refused = bench.provide.start(Cid::from_bytes([1; 32])).await;
+        assert!(matches!(refused, Err(NodeError::NotHeld { .. })), "{refused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn announcements_that_reach_no_node_back_off_and_commit_nothing() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        let (respond_to, caller) = bench.start(cid).await;
+        respond_to.send(Ok(0)).expect("the worker waits");
+        caller.await.expect("no panic").expect("recorded");
+        let commits = bench.store.commits();
+        let start = tokio::time::Instant::now();
+        let mut announcements = 0;
+        while start.elapsed() < 24 * HOUR {
+            let (_, respond_to) = bench.net.expect_start_providing().await;
+            respond_to.send(Ok(0)).expect("the worker waits");
+            announcements += 1;
+        }
+        assert!((25..35).contains(&announcements), "{announcements} announcements in a day");
+        assert_eq!(bench.store.commits(), commits, "no commit while nothing changes");
+
+        // The first node of the DHT makes it due at once.
+        let before = tokio::time::Instant::now();
+        bench.provide.dht_joined();
+        let (_, respond_to) = bench.net.expect_start_providing().await;
+        assert!(before.elapsed() < Duration::from_secs(1));
+        respond_to.send(Ok(1)).expect("the worker waits");
+        while bench.row(cid).expect("a row").sent_to == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.store.commits(), commits + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_ahead_delays_no_announcement() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        let three_days = 72 * 3600 * 1000;
+        bench.clock.set(three_days);
+        let (respond_to, caller) = bench.start(cid).await;
+        respond_to.send(Ok(3)).expect("the worker waits");
+        caller.await.expect("no panic").expect("provided");
+        bench.clock.set(-three_days);
+        let before = tokio::time::Instant::now();
+        let (_, _respond_to) = bench.net.expect_start_providing().await;
+        assert!(before.elapsed() <= CLOCK_CHECK, "{:?}", before.elapsed());
+        let mut list = bench.provide.list();
+        let (_, record) = list.recv().await.expect("one row").expect("a row");
+        let latest = TestClock::START_MS + 13 * 3_600_000;
+        assert!(record.due_ms <= latest, "due in the future: {record:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_that_is_removed_during_its_announcement_is_not_provided_again() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        let (respond_to, caller) = bench.start(cid).await;
+        let content = bench.content.clone();
+        let removal = tokio::spawn(async move { content.remove(cid).await });
+        assert_eq!(bench.net.expect_stop_providing().await, cid);
+        removal.await.expect("no panic").expect("removed");
+        respond_to.send(Ok(3)).expect("the worker waits");
+        assert_eq!(bench.net.expect_stop_providing().await, cid);
+        let outcome = caller.await.expect("no panic");
+        assert!(matches!(outcome, Err(NodeError::NotHeld { .. })), "{outcome:?}");
+        assert_eq!(bench.row(cid), None);
+        bench.workers.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provide_during_a_removal_waits_for_it_and_is_refused() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        let held = bench.store.hold_release();
+        let content = bench.content.clone();
+        let removal = tokio::spawn(async move { content.remove(cid).await });
+        assert_eq!(bench.net.expect_stop_providing().await, cid);
+        let go_on = held.reached().await;
+        // The removal has read its rows and has not committed yet.
+        let provide = bench.provide.clone();
+        let provide = tokio::spawn(async move { provide.start(cid).await });
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.row(cid), None, "nothing is recorded meanwhile");
+        go_on.send(()).expect("the removal waits");
+        removal.await.expect("no panic").expect("removed");
+        let refused = provide.await.expect("no panic");
+        assert!(matches!(refused, Err(NodeError::NotHeld { .. })), "{refused:?}");
+        assert_eq!(bench.row(cid), None);
     }
 }

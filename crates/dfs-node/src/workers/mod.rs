@@ -13,10 +13,11 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::NodeError;
@@ -89,7 +90,12 @@ impl Workers {
             supervised.run().await;
             if W::ESSENTIAL && !stop.is_cancelled() {
                 tracing::error!(worker = W::NAME, "a worker that the node needs has ended");
-                ended.send_if_modified(|first| first.replace(W::NAME).is_none());
+                // Others that depend on it end next; the first is the cause.
+                ended.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert(W::NAME);
+                    is_first
+                });
             }
         });
     }
@@ -150,7 +156,7 @@ impl<W: Worker> Supervised<W> {
                 pause = WORKER_RESTART_MIN;
             }
             tracing::error!(worker = W::NAME, %cause, retry_s = pause.as_secs(), "a worker has failed and is started again");
-            self.board.restarting(W::NAME, cause, Instant::now() + pause);
+            self.board.restarting(W::NAME, cause, (Instant::now() + pause).into_std());
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
@@ -166,7 +172,8 @@ impl<W: Worker> Supervised<W> {
         }
         let label = WorkerLabel::of(W::NAME);
         loop {
-            self.board.waiting(W::NAME, self.worker.next_run());
+            let next = self.worker.next_run().map(Instant::into_std);
+            self.board.waiting(W::NAME, next);
             let work = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return RunEnd::Stopped,
@@ -195,7 +202,7 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// Sleeps until the instant, or for ever if there is none.
 pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
