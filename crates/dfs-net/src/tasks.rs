@@ -44,9 +44,11 @@ impl Tasks {
 
 impl Executor for Tasks {
     fn exec(&self, connection: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let cancelled = self.cancel.clone().cancelled_owned();
+        // A token of its own, so that connections share no lock.
+        let cancelled = self.cancel.child_token().cancelled_owned();
         self.tracker.spawn(async move {
             tokio::select! {
+                biased;
                 () = connection => {}
                 () = cancelled => {}
             }

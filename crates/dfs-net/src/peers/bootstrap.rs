@@ -146,7 +146,7 @@ impl Node {
             tracing::warn!(
                 addr = %self.configured,
                 cause,
-                "bootstrap node not reached; trying again less and less often"
+                "bootstrap node not reached; retrying with growing pauses"
             );
             self.warned = true;
         }

@@ -12,6 +12,8 @@ mod mdns;
 mod rate;
 mod self_dial;
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -241,20 +243,29 @@ fn describe(error: &DialError) -> String {
     }
 }
 
-/// The last error of a chain, which is the one that the operating system or the
-/// resolver reported.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// The last error of a chain, which is the one that the operating system
+/// reported. Errors of the resolver are structures of many lines.
+fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
-    while let Some(source) = last.source() {
+    while let Some(source) = source(last) {
         last = source;
+        if last.is::<libp2p::dns::ResolveError>() {
+            return "the name cannot be resolved".to_owned();
+        }
     }
     last.to_string()
 }
 
+/// The next error of a chain. `io::Error` passes over the error that it wraps.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use libp2p::core::Endpoint;
     use libp2p::core::transport::PortUse;
 

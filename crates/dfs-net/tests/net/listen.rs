@@ -51,6 +51,16 @@ async fn an_occupied_port_is_named_in_either_family() {
 }
 
 #[tokio::test]
+async fn one_port_given_twice_is_named() {
+    let port = free_port();
+    let mut config = config(vec![]);
+    let addr = |ip| format!("/ip4/{ip}/tcp/{port}").parse().expect("an address");
+    config.listen = vec![addr("0.0.0.0"), addr("127.0.0.1")];
+    let error = spawn(config, &mut Registry::default()).await.expect_err("the ports overlap");
+    assert_eq!(error.to_string(), format!("cannot listen on /ip4/127.0.0.1/tcp/{port}"));
+}
+
+#[tokio::test]
 async fn an_address_that_no_transport_supports_is_named() {
     let addr: Multiaddr = "/ip4/127.0.0.1/udp/1".parse().expect("an address");
     let mut config = config(vec![]);

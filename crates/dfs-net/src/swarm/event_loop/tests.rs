@@ -174,22 +174,27 @@ async fn the_loop_stops_on_command_and_when_abandoned() {
 }
 
 #[tokio::test]
-async fn a_dead_bootstrap_node_without_identity_is_logged_once_and_counted() {
+async fn dead_and_unresolvable_bootstrap_addresses_are_logged_and_counted() {
     let log = CapturedLog::start();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = closed.local_addr().expect("bound").port();
     drop(closed);
     let mut config = config();
-    config.bootstrap = vec![addr(port)];
+    // A label of 64 letters is invalid, so no name server is asked.
+    let name = "/dns4/host.".to_owned() + &"x".repeat(64) + "/tcp/1";
+    config.bootstrap = vec![addr(port), name.parse().expect("an address")];
     let mut net = driven(&config, HashMap::new());
-    while log.lines("WARN").is_empty() {
+    while log.lines("WARN").len() < 2 {
         net.step().await;
     }
-    let warning = &log.lines("WARN")[0];
-    assert!(warning.contains(&format!("addr=/ip4/127.0.0.1/tcp/{port}")), "{warning}");
-    assert!(warning.contains("Connection refused"), "{warning}");
+    let mut warnings = log.lines("WARN");
+    warnings.sort_by_key(|warning| warning.contains("dns4"));
+    let (dead, name) = (&warnings[0], &warnings[1]);
+    assert!(dead.contains(&format!("addr=/ip4/127.0.0.1/tcp/{port}")), "{dead}");
+    assert!(dead.contains("Connection refused"), "{dead}");
+    assert!(name.contains("cause=\"the name cannot be resolved\""), "{name}");
     let bootstrap = net.status().await.bootstrap;
-    assert_eq!((bootstrap.reached, bootstrap.configured), (0, 1));
+    assert_eq!((bootstrap.reached, bootstrap.configured), (0, 2));
 }
 
 /// Starts listening and returns the address.
