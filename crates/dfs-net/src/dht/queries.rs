@@ -77,8 +77,24 @@ impl Dht {
         self.queries.insert(id, Query::FindHolders { cid, respond_to });
     }
 
+    /// Also ends a start that is still looking for the closest nodes, which
+    /// would provide the content again. Its caller gets 0 nodes.
     pub(crate) fn stop_providing(&mut self, kad: &mut Kad, cid: Cid) {
         kad.stop_providing(&RecordKey::new(cid.as_bytes()));
+        let is_overtaken = |_: &QueryId, query: &mut Query| match query {
+            Query::FindHolders { cid: starting, .. } => *starting == cid,
+            Query::FindProviders { .. }
+            | Query::ClosestPeers { .. }
+            | Query::SendRecords { .. } => false,
+        };
+        for (id, query) in self.queries.extract_if(is_overtaken) {
+            if let Some(mut query) = kad.query_mut(&id) {
+                query.finish();
+            }
+            if let Query::FindHolders { respond_to, .. } = query {
+                let _ = respond_to.send(Ok(0));
+            }
+        }
     }
 
     pub(crate) fn on_event(&mut self, kad: &mut Kad, event: Event) -> Vec<Effect> {
@@ -299,6 +315,20 @@ mod tests {
         dht.on_event(&mut kad, progress(id, QueryResult::StartProviding(Ok(sent)), true));
         assert_eq!(response.await.expect("an answer").expect("providing"), 3);
         dht.stop_providing(&mut kad, CID);
+        assert!(!kad.store_mut().is_provider(CID, &us));
+    }
+
+    #[tokio::test]
+    async fn a_stop_overtakes_a_start_that_is_still_looking_for_nodes() {
+        let (mut dht, mut kad) = dht();
+        let (respond_to, response) = oneshot::channel();
+        dht.start_providing(&mut kad, CID, respond_to);
+        let id = only_query(&dht);
+        dht.stop_providing(&mut kad, CID);
+        assert_eq!(response.await.expect("an answer").expect("no fault"), 0);
+        let result = GetClosestPeersOk { key: vec![1], peers: Vec::new() };
+        dht.on_event(&mut kad, progress(id, QueryResult::GetClosestPeers(Ok(result)), true));
+        let us = dht.local_peer;
         assert!(!kad.store_mut().is_provider(CID, &us));
     }
 

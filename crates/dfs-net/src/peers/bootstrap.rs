@@ -28,8 +28,10 @@ struct Node {
     configured: Multiaddr,
     /// The address without an identity.
     addr: Multiaddr,
-    /// Known from the address, or from the first connection.
-    peer: Option<PeerId>,
+    /// The identity in the configured address, if it has one.
+    expected: Option<PeerId>,
+    /// The identity with which the node was last reached.
+    seen: Option<PeerId>,
     /// The dial under way.
     attempt: Option<ConnectionId>,
     next_attempt: Option<Instant>,
@@ -42,26 +44,14 @@ struct Node {
 
 impl Bootstrap {
     pub(crate) fn new(local_peer: PeerId, configured: &[Multiaddr]) -> Self {
-        let (own, others) =
-            configured.iter().partition(|addr| address::split_peer(addr).0 == Some(local_peer));
-        let node = |configured: &Multiaddr| {
-            let (peer, addr) = address::split_peer(configured);
-            Node {
-                configured: configured.clone(),
-                addr,
-                peer,
-                attempt: None,
-                next_attempt: None,
-                retry_after: BOOTSTRAP_RETRY_FIRST,
-                reached: false,
-                warned: false,
+        let mut bootstrap = Self { nodes: Vec::new(), own: Vec::new() };
+        for configured in configured {
+            match address::split_peer(configured) {
+                (Some(peer), addr) if peer == local_peer => bootstrap.own.push(addr),
+                (peer, addr) => bootstrap.nodes.push(Node::new(configured.clone(), peer, addr)),
             }
-        };
-        let (own, others): (Vec<&Multiaddr>, Vec<&Multiaddr>) = (own, others);
-        Self {
-            nodes: others.into_iter().map(node).collect(),
-            own: own.into_iter().map(|addr| address::split_peer(addr).1).collect(),
         }
+        bootstrap
     }
 
     pub(crate) fn status(&self) -> BootstrapStatus {
@@ -86,7 +76,7 @@ impl Bootstrap {
 
     pub(crate) fn on_connected(&mut self, attempt: ConnectionId, peer: PeerId) {
         for node in &mut self.nodes {
-            if node.attempt == Some(attempt) || node.peer == Some(peer) {
+            if node.attempt == Some(attempt) || [node.expected, node.seen].contains(&Some(peer)) {
                 node.on_reached(peer);
             }
         }
@@ -110,8 +100,23 @@ impl Bootstrap {
 }
 
 impl Node {
+    fn new(configured: Multiaddr, expected: Option<PeerId>, addr: Multiaddr) -> Self {
+        Self {
+            configured,
+            addr,
+            expected,
+            seen: None,
+            attempt: None,
+            next_attempt: None,
+            retry_after: BOOTSTRAP_RETRY_FIRST,
+            reached: false,
+            warned: false,
+        }
+    }
+
     fn dial(&mut self, now: Instant) -> DialOpts {
-        let opts = match self.peer {
+        // Without an expected identity the node may come back with a new one.
+        let opts = match self.expected {
             Some(peer) => DialOpts::peer_id(peer)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
                 .addresses(vec![self.addr.clone()])
@@ -128,7 +133,7 @@ impl Node {
         if self.warned {
             tracing::info!(addr = %self.configured, "bootstrap node reached");
         }
-        self.peer = Some(peer);
+        self.seen = Some(peer);
         self.attempt = None;
         self.next_attempt = None;
         self.retry_after = BOOTSTRAP_RETRY_FIRST;
