@@ -36,7 +36,7 @@ pub(crate) fn behaviour(keypair: &Keypair, mode: DhtMode, metrics: &Metrics) -> 
     config.set_replication_interval(None);
     // Records of other nodes pass through the event loop before they are kept.
     config.set_record_filtering(kad::StoreInserts::FilterBoth);
-    let store = ProviderStore::new(peer, metrics.clone());
+    let store = ProviderStore::new(peer, metrics);
     let mut kad = kad::Behaviour::with_config(peer, store, config);
     // Without an explicit mode a node stays a client until an external address
     // is confirmed, and no node of a DHT on a LAN answers queries.

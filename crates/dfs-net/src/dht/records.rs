@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use dfs_core::Cid;
+use dfs_metrics::Gauge;
 use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
@@ -27,17 +28,20 @@ pub(crate) struct ProviderStore {
     remote: HashMap<RecordKey, Vec<ProviderRecord>>,
     /// Number of records in `remote` by provider.
     per_provider: HashMap<PeerId, usize>,
-    metrics: Metrics,
+    local_records: Gauge,
+    remote_records: Gauge,
 }
 
 impl ProviderStore {
-    pub(crate) fn new(local_peer: PeerId, metrics: Metrics) -> Self {
+    pub(crate) fn new(local_peer: PeerId, metrics: &Metrics) -> Self {
+        let records = |origin| metrics.provider_records.get_or_create(&Origin { origin }).clone();
         Self {
             local_peer,
             local: HashMap::new(),
             remote: HashMap::new(),
             per_provider: HashMap::new(),
-            metrics,
+            local_records: records("local"),
+            remote_records: records("remote"),
         }
     }
 
@@ -53,25 +57,17 @@ impl ProviderStore {
 
     /// Drops expired records of other nodes.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let per_provider = &mut self.per_provider;
+        let (per_provider, remote_records) = (&mut self.per_provider, &self.remote_records);
         self.remote.retain(|_, records| {
             records.retain(|record| {
                 let keep = record.expires.is_none_or(|expires| expires > now);
                 if !keep {
-                    uncount(per_provider, &record.provider);
+                    uncount(per_provider, remote_records, &record.provider);
                 }
                 keep
             });
             !records.is_empty()
         });
-        self.count();
-    }
-
-    fn count(&self) {
-        let gauge =
-            |origin| self.metrics.provider_records.get_or_create(&Origin { origin }).clone();
-        gauge("local").set(self.local.len() as u64);
-        gauge("remote").set(self.per_provider.values().sum::<usize>() as u64);
     }
 
     fn add_remote(&mut self, mut record: ProviderRecord) -> Result<()> {
@@ -93,11 +89,13 @@ impl ProviderStore {
         }
         *self.per_provider.entry(record.provider).or_insert(0) += 1;
         records.push(record);
+        self.remote_records.inc();
         Ok(())
     }
 }
 
-fn uncount(per_provider: &mut HashMap<PeerId, usize>, provider: &PeerId) {
+fn uncount(per_provider: &mut HashMap<PeerId, usize>, records: &Gauge, provider: &PeerId) {
+    records.dec();
     if let Some(count) = per_provider.get_mut(provider) {
         *count -= 1;
         if *count == 0 {
@@ -131,11 +129,10 @@ impl RecordStore for ProviderStore {
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
         if record.provider == self.local_peer {
             self.local.insert(record.key.clone(), record);
-        } else {
-            self.add_remote(record)?;
+            self.local_records.set(self.local.len() as u64);
+            return Ok(());
         }
-        self.count();
-        Ok(())
+        self.add_remote(record)
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
@@ -150,17 +147,17 @@ impl RecordStore for ProviderStore {
     fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
         if *provider == self.local_peer {
             self.local.remove(key);
+            self.local_records.set(self.local.len() as u64);
         } else if let Some(records) = self.remote.get_mut(key) {
             let before = records.len();
             records.retain(|record| record.provider != *provider);
             if records.len() < before {
-                uncount(&mut self.per_provider, provider);
+                uncount(&mut self.per_provider, &self.remote_records, provider);
             }
             if records.is_empty() {
                 self.remote.remove(key);
             }
         }
-        self.count();
     }
 }
 
@@ -174,7 +171,7 @@ mod tests {
     }
 
     fn store(local_peer: PeerId) -> ProviderStore {
-        ProviderStore::new(local_peer, Metrics::default())
+        ProviderStore::new(local_peer, &Metrics::default())
     }
 
     #[test]
@@ -211,12 +208,13 @@ mod tests {
         long.expires = Some(now + Duration::from_secs(100));
         store.add_provider(short.clone()).expect("room");
         store.add_provider(long.clone()).expect("room");
+        assert_eq!(store.remote_records.get(), 2);
         store.sweep(now + Duration::from_secs(2));
+        assert_eq!(store.remote_records.get(), 1);
         assert!(store.providers(&short.key).is_empty());
         assert_eq!(store.providers(&long.key).len(), 1);
         store.remove_provider(&long.key, &remote_peer);
         assert!(store.per_provider.is_empty() && store.remote.is_empty());
-        let kept = store.metrics.provider_records.get_or_create(&Origin { origin: "remote" });
-        assert_eq!(kept.get(), 0);
+        assert_eq!(store.remote_records.get(), 0);
     }
 }
