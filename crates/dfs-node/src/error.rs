@@ -11,8 +11,6 @@ use dfs_net::NetError;
 use dfs_net::identity::IdentityError;
 use dfs_store::StoreError;
 
-use crate::content::export::OutputError;
-
 /// What kind of failure an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
@@ -127,6 +125,42 @@ pub enum NodeError {
     /// The node is being shut down.
     #[error("the node is shutting down")]
     ShuttingDown,
+}
+
+/// Why content cannot be written to a path.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The destination exists.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The path is a directory or names no file.
+    #[error("{} is a directory; name a file in it", path.display())]
+    Directory {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The system refused the operation.
+    #[error("cannot write {}{}", path.display(), user_hint(source))]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+impl OutputError {
+    /// What kind of failure this is.
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Exists { .. } => FailureKind::Exists,
+            Self::Directory { .. } => FailureKind::Usage,
+            Self::Write { source, .. } => kind_of_io(source),
+        }
+    }
 }
 
 /// What is wrong with stored content.

@@ -40,7 +40,6 @@ mod workers;
 
 pub use client::{NodeClient, NodeStatus};
 pub use config::{NodeConfig, StoreConfig};
-pub use content::export::OutputError;
 pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
 pub use dfs_core::{ChunkHash, Cid, Header, HeaderError, Kind, Leaf, Manifest, Profile, TreeHash};
 pub use dfs_metrics::Registry;
@@ -51,7 +50,7 @@ pub use dfs_net::{
 pub use dfs_store::{Item, ProvideRecord, RocksOptions, StoreError};
 pub use dfs_wire::Announcement;
 pub use download::{DownloadStatus, Downloads, GetOptions, Phase};
-pub use error::{Damage, FailureKind, NodeError, report};
+pub use error::{Damage, FailureKind, NodeError, OutputError, report};
 pub use feed::Heard;
 pub use metrics::{Metrics, OutcomeLabel, WorkerLabel};
 pub use network::Network;

@@ -11,43 +11,7 @@ use dfs_store::Store;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::read;
-use crate::error::{self, FailureKind, NodeError};
-
-/// Why content cannot be written to a path.
-#[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    /// The destination exists.
-    #[error("{} exists already", path.display())]
-    Exists {
-        /// The destination.
-        path: PathBuf,
-    },
-    /// The path is a directory or names no file.
-    #[error("{} is a directory; name a file in it", path.display())]
-    Directory {
-        /// The destination.
-        path: PathBuf,
-    },
-    /// The system refused the operation.
-    #[error("cannot write {}{}", path.display(), error::user_hint(source))]
-    Write {
-        /// The destination.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
-}
-
-impl OutputError {
-    /// What kind of failure this is.
-    pub(crate) fn kind(&self) -> FailureKind {
-        match self {
-            Self::Exists { .. } => FailureKind::Exists,
-            Self::Directory { .. } => FailureKind::Usage,
-            Self::Write { source, .. } => error::kind_of_io(source),
-        }
-    }
-}
+use crate::error::{NodeError, OutputError};
 
 /// Checks, before anything is fetched, that content can be written to a path:
 /// no file is there, and the parent directory, or the nearest one that exists,
