@@ -6,7 +6,7 @@
 
 use dfs_core::{ChunkHash, TreeHash};
 
-use crate::batch::Owner;
+use crate::owner::Owner;
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,7 @@
 //! # Ok::<(), dfs_store::StoreError>(())
 //! ```
 
+mod access;
 mod batch;
 mod engine;
 mod error;
@@ -35,6 +36,7 @@ mod format;
 pub mod layout;
 mod memory;
 mod metrics;
+mod owner;
 mod retention;
 mod rocks;
 mod space;
@@ -42,14 +44,16 @@ mod store;
 mod table;
 pub mod tables;
 
-pub use batch::{Batch, Owner};
+pub use access::{Rows, Tables};
+pub use batch::Batch;
 pub use error::{Damage, Foreign, NoSpace, RocksError, StoreError};
 pub use format::STORE_VERSION;
 pub use memory::MemoryStore;
 pub use metrics::Metrics;
+pub use owner::Owner;
 pub use rocks::{RocksOptions, RocksStore};
 pub use store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released, Store};
-pub use table::{Key, Record, Rows, Table, Tables};
+pub use table::{Key, Record, Table};
 pub use tables::{
     Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items, Manifests,
     Pages, ProvideRecord, Provides,

@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use dfs_core::{ChunkHash, TreeHash};
 
-use crate::batch::{Batch, Owner};
+use crate::batch::Batch;
 use crate::engine::{Engine, Visit, Writes};
 use crate::error::StoreError;
 use crate::layout::{CHUNK, Family};
+use crate::owner::Owner;
 use crate::retention::Retention;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
 

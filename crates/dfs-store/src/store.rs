@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use dfs_core::{ChunkHash, TreeHash};
 
-use crate::batch::{Batch, Owner};
+use crate::batch::Batch;
 use crate::error::StoreError;
 use crate::layout::Family;
+use crate::owner::Owner;
 
 /// Key and value of a row.
 pub type EncodedRow = (Vec<u8>, Vec<u8>);

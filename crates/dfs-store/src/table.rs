@@ -7,9 +7,8 @@
 use dfs_core::{ChunkHash, Cid, TreeHash};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Damage, StoreError};
+use crate::error::Damage;
 use crate::layout::Family;
-use crate::store::MetaStore;
 
 /// A kind of row: where it is kept and how it is encoded.
 pub trait Table {
@@ -58,81 +57,6 @@ macro_rules! hash_key {
 }
 
 hash_key!(Cid, ChunkHash, TreeHash);
-
-/// Rows as [`Tables::scan`] returns them: key and row.
-pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Row)>;
-
-/// Typed access to the rows of every store.
-///
-/// ```
-/// use dfs_store::{Batch, MemoryStore, MetaStore, Tables};
-/// use dfs_store::tables::{ProvideRecord, Provides};
-///
-/// let store = MemoryStore::default();
-/// let cid = dfs_core::Cid::from_bytes([7; 32]);
-/// let record = ProvideRecord { due_ms: 3, ..ProvideRecord::default() };
-/// store.commit(Batch::default().put::<Provides>(&cid, &record))?;
-/// assert_eq!(store.get::<Provides>(&cid)?, Some(record));
-/// assert_eq!(store.count::<Provides>()?, 1);
-/// # Ok::<(), dfs_store::StoreError>(())
-/// ```
-pub trait Tables: MetaStore {
-    /// The row of a key.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or the row is damaged.
-    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, StoreError> {
-        let bytes = key.encode();
-        let value = self.row(T::FAMILY, &bytes)?;
-        value.map(|value| decode::<T>(key, &bytes, &value)).transpose()
-    }
-
-    /// Whether there is a row. The row is not decoded.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails.
-    fn contains<T: Table>(&self, key: &T::Key) -> Result<bool, StoreError> {
-        Ok(self.row(T::FAMILY, &key.encode())?.is_some())
-    }
-
-    /// Up to `limit` rows in the order of their keys, starting behind `after`.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or a row is damaged.
-    fn scan<T: Table>(&self, after: Option<&T::Key>, limit: usize) -> Result<Rows<T>, StoreError> {
-        let after = after.map(Key::encode);
-        let rows = self.rows(T::FAMILY, after.as_deref(), limit)?;
-        let decoded = rows.into_iter().map(|(bytes, value)| {
-            let key = T::Key::decode(&bytes).ok_or_else(|| StoreError::Damaged {
-                family: T::FAMILY.name,
-                key: bytes.clone(),
-                source: Damage::KeyLength { len: bytes.len() },
-            })?;
-            let row = decode::<T>(&key, &bytes, &value)?;
-            Ok((key, row))
-        });
-        decoded.collect()
-    }
-
-    /// Number of rows. The counter of the family answers, so the cost does not
-    /// depend on the number. 0 for families that are not counted.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails or the counter is damaged.
-    fn count<T: Table>(&self) -> Result<u64, StoreError> {
-        self.row_count(T::FAMILY)
-    }
-}
-
-impl<S: MetaStore + ?Sized> Tables for S {}
-
-fn decode<T: Table>(key: &T::Key, bytes: &[u8], value: &[u8]) -> Result<T::Row, StoreError> {
-    T::decode(key, value).map_err(|source| StoreError::Damaged {
-        family: T::FAMILY.name,
-        key: bytes.to_vec(),
-        source,
-    })
-}
 
 /// A record: a version byte and a struct in postcard.
 pub(crate) fn encode_record(version: u8, row: &impl Serialize) -> Vec<u8> {

@@ -17,11 +17,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfs_core::{ChunkHash, TreeHash};
 
-use crate::batch::{Batch, Change, Owner};
+use crate::batch::{Batch, Change};
 use crate::engine::{Engine, Writes};
 use crate::error::{Damage, StoreError};
 use crate::layout::{self, CHUNK, Family, PAGE, REF, RefKind};
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 use crate::store::Released;
 use crate::table::Table;
 use crate::tables::Pages;

@@ -5,10 +5,11 @@
 
 use dfs_core::{ChunkHash, Page, TreeHash};
 
-use crate::batch::{Change, Owner};
+use crate::batch::Change;
 use crate::engine::{Engine, Writes};
 use crate::error::StoreError;
 use crate::layout::{self, CHUNK, PAGE, REF, RefKind};
+use crate::owner::Owner;
 use crate::table::Table;
 use crate::tables::Pages;
 

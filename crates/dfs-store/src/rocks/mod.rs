@@ -18,12 +18,13 @@ use dfs_core::{ChunkHash, TreeHash};
 pub(crate) use engine::RocksEngine;
 pub use options::RocksOptions;
 
-use crate::batch::{Batch, Owner};
+use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::format;
 use crate::layout::{CHUNK, Family, ITEM};
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 use crate::retention::Retention;
 use crate::space::Space;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};

@@ -202,7 +202,8 @@ mod tests {
     use rocksdb::{CompactionDecision as Decision, Options};
 
     use super::*;
-    use crate::batch::{Batch, Owner};
+    use crate::batch::Batch;
+    use crate::owner::Owner;
     use crate::rocks::{RocksOptions, RocksStore};
     use crate::store::{ChunkStore, MetaStore};
 
