@@ -1,7 +1,7 @@
 //! Tables as types: a record kind names its family, its key and its codec in
 //! one place, and every store keeps it without knowing it.
 //!
-//! The traits of a store move encoded rows only; [`Tables`] adds typed access
+//! The traits of a store move encoded rows only; [`crate::Tables`] adds typed access
 //! to all of them, and [`crate::Batch`] typed changes.
 
 use dfs_core::{ChunkHash, Cid, TreeHash};
