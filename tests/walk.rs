@@ -100,6 +100,10 @@ fn every_row_of_the_command_table() {
     assert_eq!(status["peer_id"], a.peer_id());
     assert_eq!((&status["items"], &status["connected_peers"]), (&1.into(), &1.into()));
     assert_eq!(status["dht_mode"], "server");
+    let workers = json(&mut a.ctl(["status", "--workers", "--json"]));
+    let workers = workers.as_array().expect("an array");
+    assert!(workers.iter().any(|worker| worker["name"] == "re-provide"), "{workers:?}");
+    assert!(workers.iter().all(|worker| worker["restarts"] == 0), "{workers:?}");
     let peers = json(&mut a.ctl(["peers", "--json"]));
     assert_eq!(peers[0]["peer_id"], b.peer_id());
     assert_eq!((&peers[0]["transport"], &peers[0]["direction"]), (&"tcp".into(), &"in".into()));
@@ -148,7 +152,7 @@ fn the_control_plane_knows_its_user() {
 
     let (code, message) = fail(&mut node.ctl(["status", "--token-file", text(&token)]));
     assert_eq!(code, 7);
-    assert!(message.contains("token is another one"), "{message}");
+    assert!(message.contains("wrong control token"), "{message}");
     let elsewhere = directory.path().join("elsewhere");
     let (code, message) = fail(node.ctl(["status"]).env("XDG_RUNTIME_DIR", &elsewhere));
     assert_eq!(code, 7);

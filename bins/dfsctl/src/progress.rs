@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::render;
+
 /// A bar, or nothing.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -25,7 +27,7 @@ impl Progress {
         progress
     }
 
-    /// Shows bytes done, of `size` if that is known, and what is going on.
+    /// Shows bytes done, of `size` if that is known, and a message.
     pub(crate) fn show(&self, bytes: u64, size: Option<u64>, message: String) {
         if let Some(size) = size
             && self.bar.length() != Some(size)
@@ -37,18 +39,19 @@ impl Progress {
         self.bar.set_message(message);
     }
 
-    /// Removes the bar and says in one line how it went.
+    /// Removes the bar and prints the outcome in one line.
     pub(crate) fn finish(self, done: &str, bytes: u64) {
         let hidden = self.bar.is_hidden();
         self.bar.finish_and_clear();
         if !hidden {
             let elapsed = self.started.elapsed();
             let rate = HumanBytes(per_second(bytes, elapsed));
-            eprintln!("{done} {} in {} ({rate}/s)", HumanBytes(bytes), short(elapsed));
+            let bytes = HumanBytes(bytes);
+            render::note(&format!("{done} {bytes} in {} ({rate}/s)", short(elapsed)));
         }
     }
 
-    /// Removes the bar without a word.
+    /// Removes the bar.
     pub(crate) fn clear(self) {
         self.bar.finish_and_clear();
     }

@@ -1,13 +1,18 @@
-//! How things look on a terminal: tables, sizes, ages, and text of strangers.
+//! Output: tables, sizes, ages, and text of other nodes made safe for a
+//! terminal.
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// Prints rows under a heading, columns aligned; the last column is not
-/// padded. Numbers look best as text that was right-aligned by its maker.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+use crate::failure::Failure;
+
+/// Prints rows under a heading, with aligned columns.
+pub(crate) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: &[[String; N]],
+) -> Result<(), Failure> {
     let mut widths = heading.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -23,23 +28,41 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
         }
         writeln!(out, "{}", text.trim_end())
     };
-    line(heading)?;
-    rows.iter().try_for_each(|row| line(row.each_ref().map(String::as_str)))
+    line(heading)
+        .and_then(|()| rows.iter().try_for_each(|row| line(row.each_ref().map(String::as_str))))
+        .map_err(|error| Failure::stdout(&error))
 }
 
 /// Prints one line to standard output.
-pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", text.as_ref())
+pub(crate) fn line(text: impl AsRef<str>) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{}", text.as_ref()).map_err(|error| Failure::stdout(&error))
+}
+
+/// Prints one line to standard error, which may be closed or full; there is no
+/// other place to report that to. A line may contain file names, so it is
+/// escaped.
+pub(crate) fn error(message: &str) {
+    note(&format!("dfsctl: {}", escape(message)));
+}
+
+/// Prints one line as it is to standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Prints a value as JSON.
-pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    line(text)
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string_pretty(value).expect("a row of strings and numbers is JSON"))
 }
 
-/// Text of strangers, made harmless for a terminal: control characters and
-/// those that change the direction of writing are shown by their number.
+/// Prints a value as JSON on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string(value).expect("a row of strings and numbers is JSON"))
+}
+
+/// Text of other nodes and of files, made safe for a terminal: control
+/// characters and those that change the direction of writing are shown by
+/// their number.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -67,7 +90,7 @@ pub(crate) fn until(ms: u64) -> String {
     format!("in {}", span(left))
 }
 
-/// A number of things, one of which has this name.
+/// A count with its noun.
 pub(crate) fn count(n: u64, name: &str) -> String {
     if n == 1 { format!("1 {name}") } else { format!("{n} {name}s") }
 }
@@ -82,7 +105,7 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-/// "yes" or nothing, which is easier to scan than "no".
+/// "yes" or an empty cell, which is easier to scan than "no".
 pub(crate) fn mark(set: bool) -> String {
     if set { "yes".to_owned() } else { String::new() }
 }
@@ -92,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_strangers_cannot_steer_the_terminal() {
+    fn foreign_text_cannot_control_the_terminal() {
         assert_eq!(escape("dfs/0.1 \u{1b}[2Jred"), "dfs/0.1 \\u{1b}[2Jred");
         assert_eq!(escape("a\nb\u{202e}c"), "a\\nb\\u{202e}c");
         assert_eq!(escape("naïve 名前"), "naïve 名前");

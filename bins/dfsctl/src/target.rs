@@ -1,11 +1,12 @@
-//! The daemon that a command is for.
+//! The daemon that a command controls.
 
 use std::path::PathBuf;
 
-use dfs_control::tls::{Fingerprint, KnownDaemons, KnownError};
+use dfs_control::tls::{Fingerprint, KnownDaemons};
 use dfs_control::{Client, Credentials, Endpoint, Failure as Kind, connect};
 
 use crate::failure::Failure;
+use crate::render;
 
 /// Where the daemon is, how its token is found, and which certificate it has.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Target {
         Ok(client)
     }
 
-    /// The certificate named, else the one remembered.
+    /// The certificate of the command line, else the remembered one.
     fn certificate(&self) -> Result<Option<Fingerprint>, Failure> {
         match self.tls_fingerprint {
             Some(_) if !self.endpoint.is_tls() => Err(Failure::new(
@@ -39,19 +40,14 @@ impl Target {
         }
     }
 
-    /// Keeps the certificate for the next time. The command at hand does not
-    /// need that, so a failure is only told.
+    /// Remembers the certificate for later commands. This command does not need
+    /// that, so a failure is only reported.
     fn remember(&self, fingerprint: Fingerprint) {
         let remembered =
             KnownDaemons::load().and_then(|mut known| known.remember(&self.endpoint, fingerprint));
         if let Err(error) = remembered {
-            eprintln!("dfsctl: the certificate is not remembered: {error}");
+            let failure = Failure::from(error);
+            render::error(&format!("the certificate is not remembered: {}", failure.message));
         }
-    }
-}
-
-impl From<KnownError> for Failure {
-    fn from(error: KnownError) -> Self {
-        Self::new(error.kind(), error.to_string())
     }
 }

@@ -1,9 +1,8 @@
 //! Connecting to a control plane.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -13,38 +12,55 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint as Transport, Uri};
 use tonic::{Request, Status};
 
-use crate::MAX_MESSAGE;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::proto::control_client::ControlClient;
+use crate::timing::{CONNECT_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use crate::tls::{DialError, Fingerprint, Pinned};
 use crate::token::{self, Token, TokenError};
+use crate::{MAX_MESSAGE, MAX_SOCKET_PATH};
 
 /// A connected client.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
-/// Time to connect, and for TLS to begin.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence on a connection to another machine after which it is asked whether
-/// it still is one.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody answers there.
-    #[error("no daemon answers on {endpoint}{}", advice(endpoint, source.as_ref()))]
+    /// No daemon listens there.
+    #[error("no daemon answers on {endpoint}")]
     Unreachable {
-        /// Where it was tried.
+        /// The address.
         endpoint: Endpoint,
         /// What the system answered.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Who answers does not speak TLS.
-    #[error("what listens on {endpoint} does not speak TLS; check --grpc-addr")]
+    /// Something listens there, but nothing comes back.
+    #[error("the daemon on {endpoint} does not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Silent {
+        /// The address.
+        endpoint: Endpoint,
+    },
+    /// The system does not let this user open the socket.
+    #[error("this user may not open {endpoint}")]
+    Forbidden {
+        /// The address.
+        endpoint: Endpoint,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The path of the socket is longer than the system allows.
+    #[error(
+        "the socket path {} has {} bytes, and a socket path has at most {MAX_SOCKET_PATH}",
+        path.display(), path.as_os_str().len()
+    )]
+    LongPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The other end does not speak TLS.
+    #[error("the program that listens on {endpoint} does not speak TLS")]
     NotTls {
-        /// Where it was tried.
+        /// The address.
         endpoint: Endpoint,
         /// What came instead.
         source: io::Error,
@@ -57,42 +73,25 @@ pub enum ConnectError {
         /// The address.
         endpoint: Endpoint,
     },
-    /// Nobody has said which certificate the daemon has.
-    #[error(
-        "the certificate of {endpoint} is not known; give once the fingerprint that its dfsd logs at the start: --tls-fingerprint HEX"
-    )]
+    /// The certificate of the daemon is not known.
+    #[error("the certificate of {endpoint} is not known")]
     Unpinned {
         /// The address.
         endpoint: Endpoint,
     },
-    /// Who answers has another certificate.
-    #[error(
-        "who answers on {endpoint} is not the daemon that is meant, or its certificate was made anew: the fingerprint is {found}, expected was {expected}; if its dfsd logs the new one, give it with --tls-fingerprint"
-    )]
+    /// The daemon has another certificate than the known one.
+    #[error("certificate mismatch for {endpoint}: expected {expected}, got {found}")]
     OtherCertificate {
         /// The address.
         endpoint: Endpoint,
-        /// Who was meant.
+        /// Fingerprint of the known certificate.
         expected: Fingerprint,
-        /// Who answered.
+        /// Fingerprint of the certificate of the other end.
         found: Fingerprint,
     },
-    /// There is no token to show.
+    /// There is no token.
     #[error(transparent)]
     Token(#[from] TokenError),
-}
-
-/// What to do, or what the system says, which on another machine may be many
-/// things.
-fn advice(endpoint: &Endpoint, source: &(dyn std::error::Error + 'static)) -> String {
-    if endpoint.is_local() && endpoint.unix_path().is_none() {
-        return "; start one with: dfsd".to_owned();
-    }
-    let mut innermost = source;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    format!(": {innermost}")
 }
 
 impl ConnectError {
@@ -100,22 +99,48 @@ impl ConnectError {
     #[must_use]
     pub fn kind(&self) -> Failure {
         match self {
-            Self::Unreachable { .. } | Self::NotTls { .. } => Failure::Unreachable,
-            Self::Clear { .. } => Failure::Usage,
-            Self::Unpinned { .. } => Failure::Permission,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::NotTls { .. } => {
+                Failure::Unreachable
+            }
+            Self::Clear { .. } | Self::LongPath { .. } => Failure::Usage,
+            Self::Unpinned { .. } | Self::Forbidden { .. } => Failure::Permission,
             Self::OtherCertificate { .. } => Failure::Verification,
             Self::Token(error) => error.kind(),
         }
     }
+
+    fn new(endpoint: &Endpoint, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let endpoint = endpoint.clone();
+        match io_kind(source.as_ref()) {
+            // A full backlog: the daemon accepts no connections.
+            Some(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => Self::Silent { endpoint },
+            Some(kind @ io::ErrorKind::PermissionDenied) => {
+                Self::Forbidden { endpoint, source: kind.into() }
+            }
+            Some(_) | None => Self::Unreachable { endpoint, source },
+        }
+    }
 }
 
-/// What a client knows of a daemon beside its address.
+/// The kind of the system error behind an error, if there is one.
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What a client knows of a daemon besides its address.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Credentials<'a> {
-    /// The file with its token; without it the token is taken from the
-    /// environment, else from where the daemon leaves it.
+    /// The file with its token. Without it the client looks for the token in the
+    /// environment, and then where the daemon writes it by default.
     pub token_file: Option<&'a Path>,
-    /// Its certificate, which `https://` needs.
+    /// Fingerprint of its certificate, which `https://` needs.
     pub certificate: Option<Fingerprint>,
 }
 
@@ -134,12 +159,15 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Connects to the control plane. On a Unix socket no token is needed; beyond
-/// this machine TLS is.
+/// Connects to the control plane. A Unix socket needs no token; a daemon on
+/// another machine needs TLS.
+///
+/// The connection notices a daemon that stops answering during a call: the call
+/// fails after [`KEEPALIVE_INTERVAL`] and [`KEEPALIVE_TIMEOUT`].
 ///
 /// # Errors
-/// [`ConnectError`] if nobody answers there, who answers is not who is meant,
-/// or there is no token.
+/// [`ConnectError`] if no daemon answers there, the daemon has another
+/// certificate, or there is no token.
 pub async fn connect(
     endpoint: &Endpoint,
     credentials: Credentials<'_>,
@@ -151,16 +179,18 @@ pub async fn connect(
             return Err(ConnectError::Clear { endpoint: endpoint.clone() });
         }
         Endpoint::Tcp { .. } => {
-            transport(endpoint).connect().await.map_err(|error| unreachable(endpoint, error))?
+            let connected = transport(endpoint).connect().await;
+            connected.map_err(|error| ConnectError::new(endpoint, error.into()))?
         }
     };
-    // Only now: where nobody answers, the token is not what is missing.
+    // After the connection: without a daemon there is no token either, and the
+    // daemon is what the user misses.
     let token = match (endpoint, credentials.token_file) {
         (_, Some(path)) => Some(Token::read(path)?),
         (Endpoint::Unix { .. }, None) => None,
         (Endpoint::Tcp { .. }, None) => Some(match Token::from_environment()? {
             Some(token) => token,
-            None => Token::read(&token::default_path(endpoint)?)?,
+            None => token::find(endpoint)?,
         }),
     };
     let client = ControlClient::with_interceptor(channel, Bearer { token });
@@ -171,20 +201,25 @@ fn transport(endpoint: &Endpoint) -> Transport {
     Channel::from_shared(endpoint.plain_url())
         .expect("an endpoint is a valid URL")
         .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
 }
 
 async fn unix_channel(endpoint: &Endpoint, path: &Path) -> Result<Channel, ConnectError> {
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(ConnectError::LongPath { path: path.to_owned() });
+    }
     let path = path.to_owned();
     let connector = tower::service_fn(move |_: Uri| {
         let path = path.clone();
         async move { Ok::<_, io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
     });
     let connected = transport(endpoint).connect_with_connector(connector).await;
-    connected.map_err(|error| unreachable(endpoint, error))
+    connected.map_err(|error| ConnectError::new(endpoint, error.into()))
 }
 
-/// The first connection is made here, where its failure can be told; the
-/// channel makes later ones as it needs them.
+/// Makes the first connection itself, because a channel does not report why its
+/// connector failed. The channel makes later connections as it needs them.
 async fn tls_channel(
     endpoint: &Endpoint,
     certificate: Option<Fingerprint>,
@@ -198,14 +233,16 @@ async fn tls_channel(
     let endpoint = endpoint.clone();
     let first = match first {
         Ok(first) => Arc::new(Mutex::new(Some(first))),
-        Err(DialError::Unreachable(error)) => return Err(unreachable(&endpoint, error)),
+        Err(DialError::Unreachable(error)) => {
+            return Err(ConnectError::new(&endpoint, error.into()));
+        }
         Err(DialError::Handshake(source)) => return Err(ConnectError::NotTls { endpoint, source }),
         Err(DialError::OtherCertificate(found)) => {
             return Err(ConnectError::OtherCertificate { endpoint, expected, found });
         }
     };
     let connector = tower::service_fn(move |_: Uri| {
-        let first = first.lock().expect("nobody panics with it").take();
+        let first = first.lock().expect("no code panics while it holds the lock").take();
         let pinned = pinned.clone();
         async move {
             match first {
@@ -215,16 +252,8 @@ async fn tls_channel(
         }
     });
     transport(&endpoint)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
-        .map_err(|error| unreachable(&endpoint, error))
-}
-
-fn unreachable(
-    endpoint: &Endpoint,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> ConnectError {
-    ConnectError::Unreachable { endpoint: endpoint.clone(), source: source.into() }
+        .map_err(|error| ConnectError::new(&endpoint, error.into()))
 }

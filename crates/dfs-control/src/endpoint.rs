@@ -1,8 +1,8 @@
-//! Where a control plane is, for the daemon that listens there and for the
-//! client that connects to it.
+//! The address of a control plane, for the client that connects to it and for
+//! the name of the token file that both sides use.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,7 +26,7 @@ pub enum Endpoint {
     },
 }
 
-/// A text that is no such address.
+/// A text that is no control address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a control address; write it as http://127.0.0.1:50051, https://HOST:50051 or unix:/path"
@@ -43,10 +43,7 @@ impl Endpoint {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix { .. } => true,
-            Self::Tcp { host, .. } => {
-                host.eq_ignore_ascii_case("localhost")
-                    || self.ip().is_some_and(|ip| ip.is_loopback())
-            }
+            Self::Tcp { .. } => self.ip().is_some_and(|ip| ip.is_loopback()),
         }
     }
 
@@ -74,29 +71,38 @@ impl Endpoint {
         }
     }
 
-    /// The address as a URL without encryption. Where there is a connector of
-    /// its own, which is everywhere but on plain TCP, it says where to go and
-    /// the URL does not.
+    /// The address as a URL without encryption. Unix sockets and TLS have a
+    /// connector of their own, which ignores the host of the URL.
     #[must_use]
     pub(crate) fn plain_url(&self) -> String {
         format!("http://{}", self.authority().unwrap_or_else(|| "localhost".to_owned()))
     }
 
-    /// What a token file for this address is named after. The ways to write
-    /// loopback are one, and who listens everywhere listens there too.
+    /// The name of the token file of a daemon that listens at this address.
+    /// Daemons at different addresses have different names.
     #[must_use]
-    pub fn token_name(&self) -> String {
-        match self {
-            Self::Tcp { port, .. } if self.is_local() || self.is_unspecified() => {
-                format!("127.0.0.1-{port}")
-            }
-            Self::Tcp { host, port, .. } => format!("{}-{port}", host.trim_matches(['[', ']'])),
-            Self::Unix { .. } => "unix".to_owned(),
-        }
+    pub(crate) fn token_name(addr: SocketAddr) -> String {
+        format!("{}-{}", addr.ip(), addr.port())
     }
 
-    fn is_unspecified(&self) -> bool {
-        self.ip().is_some_and(|ip| ip.is_unspecified())
+    /// The names under which the token of the daemon at this address may be:
+    /// its own, and then those of daemons that listen on all addresses of this
+    /// machine.
+    pub(crate) fn token_names(&self) -> Vec<String> {
+        let (host, port) = match self {
+            Self::Unix { .. } => return Vec::new(),
+            Self::Tcp { host, port, .. } => (host.trim_matches(['[', ']']), *port),
+        };
+        let all: &[IpAddr] = match self.ip() {
+            Some(IpAddr::V4(ip)) if ip.is_loopback() => {
+                &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+            }
+            Some(IpAddr::V6(ip)) if ip.is_loopback() => &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            Some(_) | None => &[],
+        };
+        let mut names = vec![format!("{}-{port}", host.to_lowercase())];
+        names.extend(all.iter().map(|ip| Self::token_name((*ip, port).into())));
+        names
     }
 
     fn ip(&self) -> Option<IpAddr> {
@@ -132,7 +138,7 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     /// Takes `http://HOST:PORT`, `HOST:PORT`, `https://HOST:PORT` and
-    /// `unix:PATH`.
+    /// `unix:PATH`. `localhost` stands for 127.0.0.1 and no other address.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || EndpointError { text: text.to_owned() };
         if let Some(path) = text.strip_prefix("unix:") {
@@ -158,6 +164,7 @@ impl FromStr for Endpoint {
             return Err(error());
         }
         let port = port.parse().map_err(|_| error())?;
+        let host = if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { host };
         Ok(Self::Tcp { host: host.to_owned(), port, tls })
     }
 }
@@ -170,7 +177,7 @@ mod tests {
     fn takes_urls_bare_addresses_and_sockets_and_nothing_else() {
         for (text, shown) in [
             ("http://127.0.0.1:50051", "127.0.0.1:50051"),
-            ("http://localhost:1/", "localhost:1"),
+            ("http://localhost:1/", "127.0.0.1:1"),
             ("[::1]:7", "[::1]:7"),
             ("127.0.0.1:2", "127.0.0.1:2"),
             ("https://nas.lan:2/", "https://nas.lan:2"),
@@ -195,12 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_to_write_loopback_share_a_token() {
-        let name = |text: &str| text.parse::<Endpoint>().expect(text).token_name();
-        assert_eq!(name("localhost:5"), name("http://127.0.0.1:5"));
-        assert_eq!(name("[::1]:5"), name("127.0.0.1:5"));
-        assert_eq!(name("https://0.0.0.0:5"), name("127.0.0.1:5"));
-        assert_ne!(name("127.0.0.1:6"), name("127.0.0.1:5"));
-        assert_ne!(name("10.0.0.1:5"), name("127.0.0.1:5"));
+    fn daemons_at_different_addresses_have_different_token_files() {
+        let names = |text: &str| text.parse::<Endpoint>().expect(text).token_names();
+        assert_eq!(names("localhost:5"), ["127.0.0.1-5", "0.0.0.0-5", "::-5"]);
+        assert_eq!(names("https://127.0.0.2:5"), ["127.0.0.2-5", "0.0.0.0-5", "::-5"]);
+        assert_eq!(names("[::1]:5"), ["::1-5", "::-5"]);
+        assert_eq!(names("10.0.0.1:5"), ["10.0.0.1-5"]);
+        assert_eq!(names("https://Nas.lan:5"), ["nas.lan-5"]);
+        assert!(names("unix:/run/dfs.sock").is_empty());
+        for text in ["127.0.0.1:5", "127.0.0.2:5", "[::1]:5"] {
+            let addr: SocketAddr = text.parse().expect(text);
+            assert_eq!(Endpoint::token_name(addr), names(text)[0]);
+        }
     }
 }

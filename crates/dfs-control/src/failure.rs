@@ -1,11 +1,10 @@
-//! The kinds of failure that a user can tell apart: one table for gRPC codes,
-//! exit codes and stored downloads. `docs/exit-codes.md` explains it.
+//! The kinds of failure that a user can tell apart, with their exit codes and
+//! gRPC codes. `docs/exit-codes.md` explains the table.
 
 use tonic::Code;
 
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Failure {
     /// Anything without a row of its own.
     Other,
@@ -13,67 +12,88 @@ pub enum Failure {
     Usage,
     /// The file or the content does not exist here.
     NotFound,
-    /// Nobody who has the content answered.
+    /// No provider of the content answered.
     NoProvider,
-    /// Ended by the user.
+    /// The user ended the work.
     Cancelled,
     /// The daemon does not answer.
     Unreachable,
     /// The system or the daemon forbids it.
     Permission,
-    /// What was received or stored is not what its hash says.
+    /// Received or stored bytes do not have their hash.
     Verification,
-    /// A disk or a limit is full.
+    /// A disk is full or a limit is reached.
     NoSpace,
     /// The file exists already.
     Exists,
 }
 
-/// Every failure with its exit code and its gRPC code.
-const TABLE: [(Failure, u8, Code); 10] = [
-    (Failure::Other, 1, Code::Internal),
-    (Failure::Usage, 2, Code::InvalidArgument),
-    (Failure::NotFound, 3, Code::NotFound),
-    (Failure::NoProvider, 4, Code::DeadlineExceeded),
-    (Failure::Cancelled, 5, Code::Cancelled),
-    (Failure::Unreachable, 6, Code::Unavailable),
-    (Failure::Permission, 7, Code::PermissionDenied),
-    (Failure::Verification, 8, Code::DataLoss),
-    (Failure::NoSpace, 9, Code::ResourceExhausted),
-    (Failure::Exists, 10, Code::AlreadyExists),
-];
-
 impl Failure {
+    /// Every kind, in the order of the exit codes.
+    pub const ALL: [Self; 10] = [
+        Self::Other,
+        Self::Usage,
+        Self::NotFound,
+        Self::NoProvider,
+        Self::Cancelled,
+        Self::Unreachable,
+        Self::Permission,
+        Self::Verification,
+        Self::NoSpace,
+        Self::Exists,
+    ];
+
     /// The exit code of `dfsctl`; never 0.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        self.row().1
+        self.row().0
     }
 
-    /// The gRPC code under which it travels.
+    /// The gRPC code under which the failure travels.
     #[must_use]
     pub fn code(self) -> Code {
-        self.row().2
+        self.row().1
     }
 
     /// The failure with this exit code; [`Failure::Other`] for unknown ones.
     #[must_use]
     pub fn from_exit_code(exit_code: u32) -> Self {
-        let row = TABLE.iter().find(|row| u32::from(row.1) == exit_code);
-        row.map_or(Self::Other, |row| row.0)
+        let found = Self::ALL.into_iter().find(|kind| u32::from(kind.exit_code()) == exit_code);
+        found.unwrap_or(Self::Other)
     }
 
-    fn row(self) -> &'static (Self, u8, Code) {
-        TABLE.iter().find(|row| row.0 == self).expect("the table has every failure")
+    /// The table: exit code and gRPC code.
+    fn row(self) -> (u8, Code) {
+        match self {
+            Self::Other => (1, Code::Internal),
+            Self::Usage => (2, Code::InvalidArgument),
+            Self::NotFound => (3, Code::NotFound),
+            Self::NoProvider => (4, Code::DeadlineExceeded),
+            Self::Cancelled => (5, Code::Cancelled),
+            Self::Unreachable => (6, Code::Unavailable),
+            Self::Permission => (7, Code::PermissionDenied),
+            Self::Verification => (8, Code::DataLoss),
+            Self::NoSpace => (9, Code::ResourceExhausted),
+            Self::Exists => (10, Code::AlreadyExists),
+        }
     }
 }
 
 impl From<Code> for Failure {
     fn from(code: Code) -> Self {
         match code {
-            Code::Unauthenticated => Self::Permission,
-            Code::OutOfRange | Code::FailedPrecondition => Self::Usage,
-            _ => TABLE.iter().find(|row| row.2 == code).map_or(Self::Other, |row| row.0),
+            Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => Self::Usage,
+            Code::NotFound => Self::NotFound,
+            Code::DeadlineExceeded => Self::NoProvider,
+            Code::Cancelled => Self::Cancelled,
+            Code::Unavailable => Self::Unreachable,
+            Code::PermissionDenied | Code::Unauthenticated => Self::Permission,
+            Code::DataLoss => Self::Verification,
+            Code::ResourceExhausted => Self::NoSpace,
+            Code::AlreadyExists => Self::Exists,
+            Code::Ok | Code::Unknown | Code::Aborted | Code::Unimplemented | Code::Internal => {
+                Self::Other
+            }
         }
     }
 }
@@ -83,11 +103,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_distinct_and_lead_back() {
-        for (failure, exit_code, code) in TABLE {
-            assert_eq!(Failure::from_exit_code(exit_code.into()), failure);
-            assert_eq!(Failure::from(code), failure);
-            assert_eq!((failure.exit_code(), failure.code()), (exit_code, code));
+    fn every_code_leads_back_to_its_failure() {
+        for failure in Failure::ALL {
+            assert_eq!(Failure::from_exit_code(failure.exit_code().into()), failure);
+            assert_eq!(Failure::from(failure.code()), failure);
         }
         assert_eq!(Failure::from_exit_code(200), Failure::Other);
     }

@@ -1,8 +1,8 @@
-//! The control plane of a DFS node: the gRPC service, its client and the
-//! conversions between its messages and the types of `dfs-core`.
+//! What both ends of the control plane of a DFS node share: the generated gRPC
+//! code, the client, the token, TLS, and the table of failures.
 //!
-//! What a node does is not known here: `dfs-node` implements [`Control`], and
-//! `dfsctl` is built on [`connect`].
+//! The crate does not know what a node does: `dfs-daemon` implements
+//! [`Control`], and `dfsctl` is built on [`connect`].
 //!
 //! ```
 //! use dfs_control::{Credentials, Endpoint, proto::StatusRequest};
@@ -23,6 +23,8 @@ mod client;
 mod endpoint;
 mod failure;
 mod private_file;
+mod run_file;
+mod timing;
 pub mod tls;
 pub mod token;
 
@@ -30,12 +32,18 @@ pub use client::{Bearer, Client, ConnectError, Credentials, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::Failure;
 pub use proto::control_server::{Control, ControlServer};
+pub use run_file::{ReplaceError, RunFile};
+pub use timing::REPLY_TIMEOUT;
 
 /// Largest message either side takes, in bytes.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
 /// Most bytes of a file in one message.
 pub const MAX_PART: usize = 1 << 20;
+
+/// Longest path of a Unix socket, in bytes: `sun_path` of Linux without its
+/// final zero.
+pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The compiled service description, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/control.bin"));

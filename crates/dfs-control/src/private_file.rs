@@ -1,24 +1,26 @@
 //! Small files that only their user may read: the control token, the key
-//! behind the certificate of the control plane, the certificates remembered.
+//! behind the certificate of the control plane, the remembered certificates.
 //!
-//! Owns how they are written, read and refused. What is in them is not known
-//! here.
+//! Owns how such files are written, read and refused, and knows nothing of
+//! their contents.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Why a private file cannot be used.
+use crate::run_file::{self, ReplaceError, directory};
+
+/// Why a private file cannot be read.
 #[derive(Debug)]
 pub(crate) enum PrivateFileError {
-    /// It is not there.
+    /// The file does not exist.
     Absent,
-    /// The file can be read by others, or its directory written by them.
+    /// Other users can read the file, or write in its directory.
     Exposed(PathBuf),
-    /// It is longer than it may be, or not UTF-8.
+    /// The file is too long, not UTF-8, or not a file.
     Invalid,
-    /// The system refused.
+    /// The system refuses.
     Io(io::Error),
 }
 
@@ -32,8 +34,8 @@ impl From<io::Error> for PrivateFileError {
     }
 }
 
-/// Makes the directory of a file, and checks that it is this user's alone to
-/// write in.
+/// Creates the directory of a file, and checks that only this user can write
+/// in it.
 pub(crate) fn make_directory(path: &Path) -> Result<(), PrivateFileError> {
     let Some(directory) = directory(path) else { return Ok(()) };
     DirBuilder::new()
@@ -49,29 +51,14 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), PrivateFileError> {
     Ok(())
 }
 
-/// Writes a file of mode 0600 in place of what is there: it appears whole or
-/// not at all, and stays after a crash of the machine.
-pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.to_owned().into_os_string();
-    temporary.push(format!(".{}.new", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    // What a process of this number may have left in a crash.
-    let _ = fs::remove_file(&temporary);
-    let put = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory(path).unwrap_or(Path::new(".")))?.sync_all()
-    };
-    put().inspect_err(|_| {
-        // The first failure is the one worth telling.
-        let _ = fs::remove_file(&temporary);
-    })
+/// Writes a file of mode 0600 in place of what is there; see
+/// [`run_file::replace`].
+pub(crate) fn write(path: &Path, text: &str) -> Result<PathBuf, ReplaceError> {
+    run_file::replace(path, text, 0o600)
 }
 
-/// Reads a file of at most this many bytes, unless others can read it too.
+/// Reads a file of at most this many bytes. Refuses a file that other users can
+/// read.
 pub(crate) fn read(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
     read_if(path, max_len, |_| true)
 }
@@ -97,24 +84,20 @@ fn read_if(
     Ok(text)
 }
 
-/// Like [`read`], and the file has to be this user's own: one that somebody
-/// else has put there holds what they know.
+/// Like [`read`], but the file must belong to this user: the owner of another
+/// file knows the secret in it.
 pub(crate) fn read_own(path: &Path, max_len: u64) -> Result<String, PrivateFileError> {
     let me = rustix::process::geteuid().as_raw();
     read_if(path, max_len, |metadata| metadata.is_file() && metadata.uid() == me)
 }
 
-/// Holds off everybody else who locks the same file, until it is dropped.
+/// Locks a file until the handle is dropped; another process that locks it
+/// waits.
 pub(crate) fn lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
     Ok(file)
-}
-
-/// The directory a path names, if it names one.
-fn directory(path: &Path) -> Option<&Path> {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }
 
 #[cfg(test)]
@@ -123,7 +106,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn what_is_written_is_private_and_read_back() {
+    fn a_written_file_is_private_and_is_read_back() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("deep/file");
         assert!(matches!(read(&path, 9), Err(PrivateFileError::Absent)));
@@ -138,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_in_is_refused() {
+    fn a_directory_that_other_users_can_write_in_is_refused() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
         let made = make_directory(&directory.path().join("file"));

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Control, ControlAddress};
+use crate::control::{Control, ControlAddress, PlacedToken};
 use crate::error::DaemonError;
+use crate::log::Log;
 use crate::metrics::{Endpoint, Metrics};
-use crate::ready::ReadyFile;
+use crate::ready::{self, Addresses};
 use crate::signals::Signals;
 use crate::timing::{CALLS_TIMEOUT, STOP_TIMEOUT};
 
@@ -59,15 +60,14 @@ pub fn load_identity(path: &Path) -> Result<Keypair, DaemonError> {
 ///
 /// # Errors
 /// [`DaemonError`] if it cannot start or such a part has ended.
-pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
+pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError> {
     config.grpc_addr.check(config.allow_remote_control)?;
     check_metrics_addr(config.metrics_addr, config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
     let mut registry = Registry::default();
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::of(log));
     metrics.register(&mut registry);
-    let control =
-        Control::open(&config.grpc_addr, config.token_file, &config.certificate_file).await?;
+    let control = Control::open(&config.grpc_addr, &config.certificate_file).await?;
     let endpoint = match config.metrics_addr {
         Some(addr) => Some(Endpoint::bind(addr).await?),
         None => None,
@@ -78,30 +78,43 @@ pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
         tracing::info!(tls_fingerprint = %fingerprint, "control with TLS");
     }
     let node = NodeRuntime::start_with_metrics(config.node, &mut registry).await?;
+    let token = match control.place_token(config.token_file.as_deref()) {
+        Ok(token) => token,
+        Err(error) => {
+            node.shutdown().await;
+            return Err(error);
+        }
+    };
     let stop = CancellationToken::new();
-    let mut servers = Servers::start(control, endpoint, registry, metrics, &node, &stop);
-    let ready = match config.ready_file {
-        Some(path) => {
-            let net = node.client().network().status().await?;
-            let metrics_addr = servers.metrics_addr.map(|addr| addr.to_string());
-            let fingerprint = fingerprint.as_deref();
-            Some(ReadyFile::write(path, &address, fingerprint, metrics_addr.as_deref(), &net)?)
-        }
-        None => None,
-    };
-    tracing::info!(grpc_addr = %address, "ready");
+    let mut servers = Servers::start(control, token, endpoint, registry, metrics, &node, &stop);
 
-    let failed = tokio::select! {
-        name = signals.recv() => {
-            tracing::info!(signal = name, "stopping");
-            None
+    let ended = async {
+        let metrics_addr = servers.metrics_addr.map(|addr| addr.to_string());
+        let addresses = Addresses {
+            grpc_addr: &address,
+            tls_fingerprint: fingerprint.as_deref(),
+            metrics_addr: metrics_addr.as_deref(),
+        };
+        // The file is removed when the stop begins.
+        let _ready = match &config.ready_file {
+            Some(path) => {
+                let net = node.client().network().status().await?;
+                let written = ready::write(path, &addresses, &net);
+                Some(written.map_err(|source| DaemonError::ReadyFile { source })?)
+            }
+            None => None,
+        };
+        tracing::info!(grpc_addr = %address, "ready");
+        tokio::select! {
+            name = signals.recv() => Ok(name),
+            error = servers.ended() => Err(error),
+            error = node.failed() => Err(error.into()),
         }
-        error = servers.ended() => Some(error),
-        error = node.failed() => Some(error.into()),
-    };
-    drop(ready);
-    if let Some(error) = &failed {
-        tracing::error!(error = dfs_node::report(error), "stopping");
+    }
+    .await;
+    match &ended {
+        Ok(signal) => tracing::info!(signal, "stopping"),
+        Err(error) => tracing::error!(error = error.report(), "stopping"),
     }
     let ending = tokio::select! {
         stopped = timeout(STOP_TIMEOUT, stop_all(node, servers, stop)) => match stopped {
@@ -116,10 +129,7 @@ pub async fn run(config: DaemonConfig) -> Result<Ending, DaemonError> {
             Ending::Cut
         }
     };
-    match failed {
-        None => Ok(ending),
-        Some(error) => Err(error),
-    }
+    ended.map(|_| ending)
 }
 
 /// Metrics tell other machines what a node does, so they stay on loopback
@@ -157,6 +167,7 @@ struct Servers {
 impl Servers {
     fn start(
         control: Control,
+        token: PlacedToken,
         endpoint: Option<Endpoint>,
         registry: Registry,
         metrics: Arc<Metrics>,
@@ -164,11 +175,12 @@ impl Servers {
         stop: &CancellationToken,
     ) -> Self {
         let client = node.client();
-        let control = tokio::spawn(control.serve(client.clone(), metrics, stop.clone()));
+        let exported = Arc::clone(&metrics);
+        let control = tokio::spawn(control.serve(token, client.clone(), metrics, stop.clone()));
         let metrics_addr = endpoint.as_ref().map(Endpoint::addr);
         let endpoint = endpoint.map(|endpoint| {
             tracing::info!(metrics_addr = %endpoint.addr(), "metrics");
-            tokio::spawn(endpoint.serve(registry, client.clone(), stop.clone()))
+            tokio::spawn(endpoint.serve(registry, exported, client.clone(), stop.clone()))
         });
         Self { control, endpoint, metrics_addr }
     }

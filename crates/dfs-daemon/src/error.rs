@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
+use dfs_control::ReplaceError;
 use dfs_control::tls::CertificateError;
 use dfs_control::token::TokenError;
 use dfs_node::NodeError;
 
-use crate::control::ControlAddress;
+use crate::control::{ControlAddress, SocketError};
 
 /// Why a daemon cannot start or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -21,18 +21,21 @@ pub enum DaemonError {
         /// The address.
         addr: SocketAddr,
     },
-    /// The control address cannot be listened on.
-    #[error("cannot listen on {address} for control{}", in_use(source))]
+    /// The control port cannot be listened on.
+    #[error("cannot listen on {address} for control")]
     Control {
         /// The address.
         address: ControlAddress,
         /// What the system answered.
         source: io::Error,
     },
+    /// The control socket cannot be listened on.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// There is no certificate for TLS.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The token cannot be left where `dfsctl` finds it.
+    /// The token cannot be written where `dfsctl` finds it.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The metrics address is not loopback.
@@ -44,7 +47,7 @@ pub enum DaemonError {
         addr: SocketAddr,
     },
     /// The metrics address cannot be listened on.
-    #[error("cannot listen on {addr} for metrics; choose another port with --metrics-addr")]
+    #[error("cannot listen on {addr} for metrics")]
     MetricsAddress {
         /// The address.
         addr: SocketAddr,
@@ -64,12 +67,10 @@ pub enum DaemonError {
         server: &'static str,
     },
     /// The ready file cannot be written.
-    #[error("cannot write the ready file {}", path.display())]
+    #[error("cannot write the ready file")]
     ReadyFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
+        /// Why.
+        source: ReplaceError,
     },
     /// Signals cannot be received.
     #[error("cannot receive signals")]
@@ -80,12 +81,4 @@ pub enum DaemonError {
     /// The node failed.
     #[error(transparent)]
     Node(#[from] NodeError),
-}
-
-fn in_use(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        "; another daemon may be running, choose another port with --grpc-addr"
-    } else {
-        ""
-    }
 }

@@ -1,9 +1,16 @@
-//! The one way in which an error of the node becomes a gRPC status, with the
-//! advice that only the daemon can give: flags, and the commands to run.
+//! Advice on errors, which only the daemon can give because libraries know no
+//! flags: for an error of a call, which becomes a gRPC status, and for an error
+//! that ends the daemon.
+
+use std::io;
 
 use dfs_control::Failure;
-use dfs_node::{FailureKind, NodeError};
+use dfs_control::token::TokenError;
+use dfs_node::{FailureKind, NetError, NodeError, report};
 use tonic::Status;
+
+use crate::control::SocketError;
+use crate::error::DaemonError;
 
 /// The row of the table of failures for a kind of failure.
 pub(crate) fn failure(kind: FailureKind) -> Failure {
@@ -21,7 +28,7 @@ pub(crate) fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-/// What a user can do about a failure, to be put behind its text.
+/// What a user can do about a failed call, as the end of its text.
 pub(crate) fn advice(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Exists => "; use --force to replace it",
@@ -42,4 +49,66 @@ pub(crate) fn advice(kind: FailureKind) -> &'static str {
 pub(crate) fn to_status(error: NodeError) -> Status {
     let kind = error.kind();
     Status::new(failure(kind).code(), format!("{}{}", error.report(), advice(kind)))
+}
+
+impl DaemonError {
+    /// The error, its sources, and what a user can do, in one line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        format!("{}{}", report(self), self.advice())
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Control { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "; another daemon may be running, choose another port with --grpc-addr"
+            }
+            Self::Control { .. } => "; choose the address with --grpc-addr",
+            Self::Socket(error) => match error {
+                SocketError::LongPath { .. }
+                | SocketError::NotASocket { .. }
+                | SocketError::InUse { .. }
+                | SocketError::Io { .. } => "; choose another path with --grpc-addr unix:PATH",
+            },
+            Self::Token(error) => match error {
+                TokenError::NoDirectory
+                | TokenError::Exposed { .. }
+                | TokenError::Io { .. }
+                | TokenError::Write(_) => "; choose another file with --token-file",
+                TokenError::Absent { .. } | TokenError::Invalid { .. } => "",
+            },
+            Self::MetricsAddress { .. } => "; choose another port with --metrics-addr",
+            Self::ReadyFile { .. } => "; choose another file with --ready-file",
+            Self::Node(error) => node_advice(error),
+            // Their own texts say what to do.
+            Self::NotLoopback { .. } | Self::MetricsNotLoopback { .. } | Self::Certificate(_) => "",
+            // Faults of the daemon or the system.
+            Self::Serve { .. } | Self::ServerEnded { .. } | Self::Signals { .. } => "",
+        }
+    }
+}
+
+/// What a user can do about a node that cannot start.
+fn node_advice(error: &NodeError) -> &'static str {
+    match error {
+        NodeError::Store(_) => "; the database is the one that --db-path names",
+        NodeError::Identity(_) => "; the key file is the one that --key-file names",
+        NodeError::Net(NetError::Listen { .. }) => {
+            "; choose another port with --listen-p2p, as /ip4/0.0.0.0/tcp/4002"
+        }
+        NodeError::Net(_)
+        | NodeError::NotHeld { .. }
+        | NodeError::NothingOf { .. }
+        | NodeError::Read { .. }
+        | NodeError::NotAFile { .. }
+        | NodeError::Changed { .. }
+        | NodeError::TooLarge { .. }
+        | NodeError::Interrupted
+        | NodeError::Output(_)
+        | NodeError::Stream { .. }
+        | NodeError::Damaged { .. }
+        | NodeError::Download { .. }
+        | NodeError::PartEnded { .. }
+        | NodeError::ShuttingDown => "",
+    }
 }

@@ -6,28 +6,84 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use dfs_metrics::{Counter, Registry, encode, metrics};
+use dfs_metrics::{Counter, EncodeLabelSet, Family, Gauge, Registry, encode, metrics};
 use dfs_node::{NodeClient, WorkerState};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::DaemonError;
+use crate::log::Log;
 
 metrics! {
     /// What the daemon counts.
-    pub struct Metrics("daemon") {
+    pub(crate) struct Metrics("daemon") {
         /// Control calls with a valid token.
-        pub control_calls: Counter,
+        pub(crate) control_calls: Counter,
         /// Control calls refused for their token.
-        pub control_refused: Counter,
+        pub(crate) control_refused: Counter,
+        /// Control connections open now.
+        pub(crate) control_connections: Gauge,
+        /// Control connections closed before an authenticated call, by reason.
+        pub(crate) control_closed: Family<CloseReasonLabel, Counter>,
+        /// TLS handshakes of control connections that failed.
+        pub(crate) control_handshakes_failed: Counter,
         /// Log lines that could not be written.
-        pub log_lines_dropped: Counter,
+        pub(crate) log_lines_dropped: Counter,
+        /// Requests for metrics.
+        pub(crate) scrapes: Counter,
+        /// Time of the start since the Unix epoch.
+        pub(crate) start_time: Gauge [Seconds],
+    }
+}
+
+/// Why a control connection was closed before an authenticated call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CloseReason {
+    /// A newer connection took its place.
+    Displaced,
+    /// The time for an authenticated call was over.
+    NoToken,
+}
+
+/// The reason that a metric is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CloseReasonLabel {
+    /// The reason in one word.
+    pub(crate) reason: &'static str,
+}
+
+impl Metrics {
+    /// Metrics of a daemon that starts now and logs there.
+    pub(crate) fn of(log: &Log) -> Self {
+        let metrics = Self { log_lines_dropped: log.lines_dropped(), ..Self::default() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.start_time.set(now.as_secs());
+        // Every reason is exported from the start.
+        for reason in [CloseReason::Displaced, CloseReason::NoToken] {
+            drop(metrics.control_closed.get_or_create(&reason.label()));
+        }
+        metrics
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
+        self.control_closed.get_or_create(&reason.label()).inc();
+    }
+}
+
+impl CloseReason {
+    fn label(self) -> CloseReasonLabel {
+        let reason = match self {
+            Self::Displaced => "displaced",
+            Self::NoToken => "no_token",
+        };
+        CloseReasonLabel { reason }
     }
 }
 
@@ -43,6 +99,7 @@ pub(crate) struct Endpoint {
 /// What the handlers share.
 struct Exported {
     registry: Registry,
+    metrics: Arc<Metrics>,
     client: NodeClient,
     stopping: AtomicBool,
 }
@@ -64,12 +121,14 @@ impl Endpoint {
     pub(crate) async fn serve(
         self,
         registry: Registry,
+        metrics: Arc<Metrics>,
         client: NodeClient,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let exported = Arc::new(Exported { registry, client, stopping: AtomicBool::new(false) });
+        let stopping = AtomicBool::new(false);
+        let exported = Arc::new(Exported { registry, metrics, client, stopping });
         let router = Router::new()
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(scrape))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .with_state(Arc::clone(&exported));
@@ -81,7 +140,8 @@ impl Endpoint {
     }
 }
 
-async fn metrics(State(exported): State<Arc<Exported>>) -> impl IntoResponse {
+async fn scrape(State(exported): State<Arc<Exported>>) -> impl IntoResponse {
+    exported.metrics.scrapes.inc();
     // Gauges that are measured and not counted.
     let measured = exported.client.status().await;
     if let Err(error) = measured {

@@ -24,7 +24,7 @@ use crate::target::Target;
 
 pub(super) async fn run(target: &Target, args: Add) -> Result<(), Failure> {
     let cid = if args.only_hash { only_hash(&args)? } else { add(target, &args).await? };
-    Ok(render::line(cid)?)
+    render::line(cid)
 }
 
 /// The bytes to add.
@@ -93,11 +93,12 @@ async fn by_bytes(mut client: Client, args: &Add) -> Result<Streaming<AddProgres
     let (parts, receiver) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let send = |part| parts.blocking_send(AddPart { part: Some(part) });
-        // The error of a send means that the daemon has ended the call, and it
-        // says why there.
+        // A send fails when the daemon has ended the call, and the reply to the
+        // call says why.
         if let Err(Unsent::Read(error)) = send_all(&mut reader, start, send) {
-            eprintln!("dfsctl: cannot read on: {error}");
-            std::process::exit(Kind::Other.exit_code().into());
+            let failure = Failure::system("read on", &error);
+            render::error(&failure.message);
+            std::process::exit(failure.exit_code.into());
         }
     });
     Ok(client.add_stream(ReceiverStream::new(receiver)).await?.into_inner())
@@ -109,8 +110,8 @@ enum Unsent {
     Call,
 }
 
-/// Sends the start, the bytes, and how many there were: a stream that just
-/// ended would be taken for one that was cut short.
+/// Sends the start, the bytes, and their number. Without the number the daemon
+/// takes the stream for one that was cut short.
 fn send_all<E>(
     reader: &mut impl Read,
     start: AddStart,

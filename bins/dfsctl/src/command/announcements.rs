@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -42,21 +43,19 @@ impl Row {
 
 pub(super) async fn run(target: &Target, follow: bool, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.announcements(AnnouncementsRequest { follow }).await?.into_inner();
-    let mut rows: Vec<Row> = Vec::new();
+    let call = client.announcements(AnnouncementsRequest { follow });
+    if !follow {
+        let rows: Vec<Row> = deadline::all(call).await?;
+        if format.json {
+            return render::json(&rows);
+        }
+        return rows.iter().try_for_each(|row| render::line(row.text()));
+    }
+    let mut stream = call.await?.into_inner();
     while let Some(announcement) = stream.message().await? {
         let row = Row::from(announcement);
-        match (follow, format.json) {
-            // Without an end there is no array: one object a line.
-            (true, true) => {
-                render::line(serde_json::to_string(&row).map_err(std::io::Error::from)?)?
-            }
-            (false, true) => rows.push(row),
-            (_, false) => render::line(row.text())?,
-        }
-    }
-    if format.json && !follow {
-        render::json(&rows)?;
+        // The list has no end, so it is no JSON array: one object a line.
+        if format.json { render::json_line(&row)? } else { render::line(row.text())? }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::{Format, Named};
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -71,9 +72,9 @@ fn name(state: DownloadState) -> &'static str {
 pub(super) async fn show(target: &Target, named: Named) -> Result<(), Failure> {
     let mut client = target.connect().await?;
     let request = GetDownloadRequest { cid: named.cid.to_string() };
-    let download: Download = client.get_download(request).await?.into_inner().into();
+    let download: Download = deadline::reply(client.get_download(request)).await?.into();
     if named.format.json {
-        return Ok(render::json(&download)?);
+        return render::json(&download);
     }
     let of = |done: String, all: Option<String>| match all {
         Some(all) => format!("{done} of {all}"),
@@ -101,13 +102,9 @@ pub(super) async fn show(target: &Target, named: Named) -> Result<(), Failure> {
 
 pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.downloads(DownloadsRequest {}).await?.into_inner();
-    let mut downloads: Vec<Download> = Vec::new();
-    while let Some(status) = stream.message().await? {
-        downloads.push(status.into());
-    }
+    let downloads: Vec<Download> = deadline::all(client.downloads(DownloadsRequest {})).await?;
     if format.json {
-        return Ok(render::json(&downloads)?);
+        return render::json(&downloads);
     }
     let heading = ["CID", "STATE", "DONE", "SIZE", "RATE", "REASON"];
     let cells: Vec<_> = downloads
@@ -123,11 +120,11 @@ pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure>
             ]
         })
         .collect();
-    Ok(render::table(heading, &cells)?)
+    render::table(heading, &cells)
 }
 
 pub(super) async fn cancel(target: &Target, cid: Cid) -> Result<(), Failure> {
     let mut client = target.connect().await?;
     client.cancel_download(CancelDownloadRequest { cid: cid.to_string() }).await?;
-    Ok(render::line("cancelled; what was got is kept, and a later get goes on from there")?)
+    render::line("cancelled; what was got is kept, and a later get goes on from there")
 }

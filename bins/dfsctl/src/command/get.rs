@@ -5,7 +5,7 @@
 //! elsewhere, and to standard output, the bytes are sent and written here.
 
 use std::fs::Permissions;
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -56,7 +56,7 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         (_, true) => {
             let mut out = stdout().lock();
             tokio::select! {
-                copied = copy(&mut client, args.cid, &mut out) => copied,
+                copied = copy(&mut client, args.cid, &mut out, Failure::stdout) => copied,
                 _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("interrupted")),
             }
         }
@@ -142,40 +142,46 @@ fn describe(state: DownloadState, status: &DownloadStatus) -> String {
 
 /// Writes the content beside its destination and renames it into place.
 async fn write_file(client: &mut Client, args: &Get) -> Result<(), Failure> {
-    let failed = |error| Failure::file("write", &args.output, &error);
+    let failed = |error: &io::Error| Failure::file("write", &args.output, error);
     let directory = match args.output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    // A name of its own for each run, because two may write to one destination.
+    std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+    // Two commands may write to one destination, so each has a temporary name of
+    // its own.
     let mut temporary = tempfile::Builder::new()
         .prefix(".dfs-")
         .suffix(".dfs-part")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     tokio::select! {
-        copied = copy(client, args.cid, temporary.as_file_mut()) => copied?,
+        copied = copy(client, args.cid, temporary.as_file_mut(), failed) => copied?,
         _ = tokio::signal::ctrl_c() => {
             let message = "interrupted; nothing was written, and the daemon keeps what it has got";
             return Err(Failure::interrupted(message));
         }
     }
-    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.as_file().sync_all().map_err(|error| failed(&error))?;
     let persisted = if args.force {
         temporary.persist(&args.output)
     } else {
         temporary.persist_noclobber(&args.output)
     };
-    persisted.map(drop).map_err(|error| failed(error.error))
+    persisted.map(drop).map_err(|error| failed(&error.error))
 }
 
 /// Copies the content of a CID that the daemon holds.
-async fn copy(client: &mut Client, cid: Cid, out: &mut impl Write) -> Result<(), Failure> {
+async fn copy(
+    client: &mut Client,
+    cid: Cid,
+    out: &mut impl Write,
+    failed: impl Fn(&io::Error) -> Failure,
+) -> Result<(), Failure> {
     let mut parts = client.read(ReadRequest { cid: cid.to_string() }).await?.into_inner();
     while let Some(part) = parts.message().await? {
-        out.write_all(&part.data)?;
+        out.write_all(&part.data).map_err(|error| failed(&error))?;
     }
-    Ok(out.flush()?)
+    out.flush().map_err(|error| failed(&error))
 }

@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -74,12 +75,12 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let mut client = target.connect().await?;
     let request = InspectRequest { cid: cid.to_string() };
-    let mut content: Content = client.inspect(request).await?.into_inner().into();
+    let mut content: Content = deadline::reply(client.inspect(request)).await?.into();
     if chunks {
         content.leaves = Some(leaves(&mut client, cid).await?);
     }
     if format.json {
-        return Ok(render::json(&content)?);
+        return render::json(&content);
     }
     let held = if content.complete {
         "everything".to_owned()
@@ -106,13 +107,14 @@ pub(super) async fn run(
         .into_iter()
         .map(|chunk| [chunk.offset.to_string(), chunk.len.to_string(), chunk.hash])
         .collect();
-    Ok(render::table(["OFFSET", "LENGTH", "HASH"], &rows)?)
+    render::table(["OFFSET", "LENGTH", "HASH"], &rows)
 }
 
 async fn leaves(client: &mut Client, cid: Cid) -> Result<Vec<Chunk>, Failure> {
-    let mut stream = client.leaves(LeavesRequest { cid: cid.to_string() }).await?.into_inner();
+    let request = LeavesRequest { cid: cid.to_string() };
+    let mut stream = deadline::reply(client.leaves(request)).await?;
     let mut chunks = Vec::new();
-    while let Some(page) = stream.message().await? {
+    while let Some(page) = deadline::next(&mut stream).await? {
         chunks.extend(page.leaves.into_iter().map(Chunk::from));
     }
     Ok(chunks)

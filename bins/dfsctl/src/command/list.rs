@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -40,13 +41,9 @@ impl From<Item> for Row {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.list(ListRequest {}).await?.into_inner();
-    let mut rows: Vec<Row> = Vec::new();
-    while let Some(item) = stream.message().await? {
-        rows.push(item.into());
-    }
+    let rows: Vec<Row> = deadline::all(client.list(ListRequest {})).await?;
     if format.json {
-        return Ok(render::json(&rows)?);
+        return render::json(&rows);
     }
     let heading = ["CID", "SIZE", "CHUNKS", "ADDED", "PROVIDED", "PUBLIC", "NAME"];
     let cells: Vec<_> = rows
@@ -63,5 +60,5 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
             ]
         })
         .collect();
-    Ok(render::table(heading, &cells)?)
+    render::table(heading, &cells)
 }

@@ -13,6 +13,7 @@ mod status;
 mod workers;
 
 use crate::args::{Args, Command};
+use crate::deadline;
 use crate::failure::Failure;
 use crate::target::Target;
 
@@ -23,25 +24,33 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         token_file: args.token_file,
         tls_fingerprint: args.tls_fingerprint,
     };
-    match args.command {
-        Command::Add(add) => add::run(&target, add).await,
-        Command::Provide { cid, verify } => provide::run(&target, cid, verify).await,
-        Command::Unprovide { cid } => provide::stop(&target, cid).await,
-        Command::Providing(format) => provide::list(&target, format).await,
-        Command::Get(get) => get::run(&target, get).await,
-        Command::DownloadStatus(named) => download::show(&target, named).await,
-        Command::Downloads(format) => download::list(&target, format).await,
-        Command::CancelDownload { cid } => download::cancel(&target, cid).await,
-        Command::Inspect { cid, chunks, format } => {
-            inspect::run(&target, cid, chunks, format).await
+    let done = carry_out(args.command, &target).await;
+    match done {
+        Err(failure) if failure.is_lost && deadline::is_silent(&target).await => {
+            Err(Failure::silent())
         }
-        Command::Rm { cid, yes } => remove::run(&target, cid, yes).await,
+        done => done,
+    }
+}
+
+async fn carry_out(command: Command, target: &Target) -> Result<(), Failure> {
+    match command {
+        Command::Add(add) => add::run(target, add).await,
+        Command::Provide { cid, verify } => provide::run(target, cid, verify).await,
+        Command::Unprovide { cid } => provide::stop(target, cid).await,
+        Command::Providing(format) => provide::list(target, format).await,
+        Command::Get(get) => get::run(target, get).await,
+        Command::DownloadStatus(named) => download::show(target, named).await,
+        Command::Downloads(format) => download::list(target, format).await,
+        Command::CancelDownload { cid } => download::cancel(target, cid).await,
+        Command::Inspect { cid, chunks, format } => inspect::run(target, cid, chunks, format).await,
+        Command::Rm { cid, yes } => remove::run(target, cid, yes).await,
         Command::Announcements { follow, format } => {
-            announcements::run(&target, follow, format).await
+            announcements::run(target, follow, format).await
         }
-        Command::List(format) => list::run(&target, format).await,
-        Command::Status { workers: true, format } => workers::run(&target, format).await,
-        Command::Status { workers: false, format } => status::run(&target, format).await,
-        Command::Peers(format) => peers::run(&target, format).await,
+        Command::List(format) => list::run(target, format).await,
+        Command::Status { workers: true, format } => workers::run(target, format).await,
+        Command::Status { workers: false, format } => status::run(target, format).await,
+        Command::Peers(format) => peers::run(target, format).await,
     }
 }

@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -48,16 +49,12 @@ impl From<PeerInfo> for Peer {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.peers(PeersRequest {}).await?.into_inner();
-    let mut peers: Vec<Peer> = Vec::new();
-    while let Some(peer) = stream.message().await? {
-        peers.push(peer.into());
-    }
+    let peers: Vec<Peer> = deadline::all(client.peers(PeersRequest {})).await?;
     if format.json {
-        return Ok(render::json(&peers)?);
+        return render::json(&peers);
     }
     let heading = ["PEER", "STATE", "RTT", "SENT", "RECEIVED", "AGENT", "ADDRESS"];
-    Ok(render::table(heading, &peers.iter().map(row).collect::<Vec<_>>())?)
+    render::table(heading, &peers.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Who dialled the open connections.

@@ -8,6 +8,7 @@ use dfs_core::Cid;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -34,7 +35,7 @@ pub(super) async fn stop(target: &Target, cid: Cid) -> Result<(), Failure> {
     let mut client = target.connect().await?;
     let request = UnprovideRequest { cid: cid.to_string() };
     if client.unprovide(request).await?.into_inner().was_provided {
-        return Ok(render::line("no longer provided; records elsewhere expire within two days")?);
+        return render::line("no longer provided; records elsewhere expire within two days");
     }
     Err(Failure::new(Kind::NotFound, format!("{cid} is not provided")))
 }
@@ -63,13 +64,9 @@ impl From<Provided> for Row {
 
 pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.providing(ProvidingRequest {}).await?.into_inner();
-    let mut rows: Vec<Row> = Vec::new();
-    while let Some(provided) = stream.message().await? {
-        rows.push(provided.into());
-    }
+    let rows: Vec<Row> = deadline::all(client.providing(ProvidingRequest {})).await?;
     if format.json {
-        return Ok(render::json(&rows)?);
+        return render::json(&rows);
     }
     let heading = ["CID", "SINCE", "ANNOUNCED", "DUE", "SENT TO"];
     let cells: Vec<_> = rows
@@ -84,5 +81,5 @@ pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure>
             ]
         })
         .collect();
-    Ok(render::table(heading, &cells)?)
+    render::table(heading, &cells)
 }

@@ -20,27 +20,28 @@ pub(super) async fn run(target: &Target, cid: Cid, yes: bool) -> Result<(), Fail
                 let content = reply.into_inner();
                 format!("{} ({}, {cid})", render::escape(&content.name), HumanBytes(content.size))
             }
-            // A download of which nothing is known yet can be forgotten too.
+            // A download whose header has not arrived can be forgotten too.
             Err(_) => cid.to_string(),
         };
         confirm(&format!("Forget {what}?"))?;
     }
     let request = RemoveRequest { cid: cid.to_string() };
     let freed = client.remove(request).await?.into_inner().freed_bytes;
-    Ok(render::line(format!("removed; {} freed", HumanBytes(freed)))?)
+    render::line(format!("removed; {} freed", HumanBytes(freed)))
 }
 
-/// Asks on a terminal; without one there is nobody to ask.
+/// Asks on the terminal; fails if there is none.
 fn confirm(question: &str) -> Result<(), Failure> {
     if !stdin().is_terminal() {
         let message = "rm asks before it forgets, and there is no terminal; use --yes";
         return Err(Failure::new(Kind::Usage, message));
     }
     let mut out = std::io::stderr();
-    write!(out, "{question} [y/N] ")?;
-    out.flush()?;
     let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
+    write!(out, "{question} [y/N] ")
+        .and_then(|()| out.flush())
+        .and_then(|()| stdin().read_line(&mut answer))
+        .map_err(|error| Failure::system("ask on the terminal", &error))?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }

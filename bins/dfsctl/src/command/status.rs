@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -62,9 +63,9 @@ impl From<StatusReply> for Status {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let status: Status = client.status(StatusRequest {}).await?.into_inner().into();
+    let status: Status = deadline::reply(client.status(StatusRequest {})).await?.into();
     if format.json {
-        return Ok(render::json(&status)?);
+        return render::json(&status);
     }
     let refused = status.announcements_malformed + status.announcements_flooding;
     let bootstrap = (status.bootstrap_configured > 0).then(|| {

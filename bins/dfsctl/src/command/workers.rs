@@ -4,6 +4,7 @@ use dfs_control::proto::{Worker, WorkerState, WorkersRequest};
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -44,13 +45,9 @@ impl From<Worker> for Row {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let mut stream = client.workers(WorkersRequest {}).await?.into_inner();
-    let mut rows: Vec<Row> = Vec::new();
-    while let Some(worker) = stream.message().await? {
-        rows.push(worker.into());
-    }
+    let rows: Vec<Row> = deadline::all(client.workers(WorkersRequest {})).await?;
     if format.json {
-        return Ok(render::json(&rows)?);
+        return render::json(&rows);
     }
     let cells: Vec<_> = rows
         .iter()
@@ -69,5 +66,5 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
             ]
         })
         .collect();
-    Ok(render::table(["WORKER", "STATE", "STEPS", "LAST RUN", "NEXT RUN", "LAST ERROR"], &cells)?)
+    render::table(["WORKER", "STATE", "STEPS", "LAST RUN", "NEXT RUN", "LAST ERROR"], &cells)
 }

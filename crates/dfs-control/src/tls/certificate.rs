@@ -1,8 +1,8 @@
-//! The certificate of a daemon: made at the first start, the same ever after.
+//! The certificate of a daemon: generated at the first start and kept.
 //!
-//! The file is PEM, the private key and the certificate signed with it. Only
-//! its owner may be able to read it. Whom a client trusts is the fingerprint,
-//! so the certificate names no host and does not run out.
+//! The file is PEM: the private key, and the certificate signed with it. Only
+//! its owner may be able to read it. Clients trust the fingerprint, so the
+//! certificate names no host and does not expire.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, version};
 
 use super::{ALPN, Fingerprint, provider};
 use crate::private_file::{self, PrivateFileError};
+use crate::run_file::{self, ReplaceError};
 
 /// More than a key and a certificate take, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CertificateError {
-    /// Others can read the file, or it is somebody else's.
+    /// Other users can read the file, or it belongs to one of them.
     #[error(
         "{} is open to others or not yours, so it is not taken for the key of the control plane; if nobody has copied it, run: chmod go-rwx {}",
         path.display(), path.display()
@@ -35,16 +35,16 @@ pub enum CertificateError {
     },
     /// The file is not a key with its certificate.
     #[error(
-        "{} does not hold a private key and its certificate: {detail}; remove it to have new ones made, which clients will have to be told of",
+        "{} does not hold a private key and its certificate; remove it to have new ones made, and give their fingerprint to every client",
         path.display()
     )]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        detail: String,
+        source: PemError,
     },
-    /// The file cannot be read or written.
+    /// The file cannot be read, or its directory not created.
     #[error("cannot use the certificate {}", path.display())]
     Io {
         /// The file.
@@ -52,6 +52,29 @@ pub enum CertificateError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error("cannot keep a new certificate")]
+    Write(#[from] ReplaceError),
+    /// No certificate can be generated.
+    #[error("cannot generate a certificate")]
+    Generate(#[from] rcgen::Error),
+}
+
+/// What is wrong with the text of a certificate file.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// It is not text of a plausible size.
+    #[error("it is not a text file of at most {MAX_FILE} bytes")]
+    NotText,
+    /// It has no private key.
+    #[error("it has no private key")]
+    NoKey(#[source] pem::Error),
+    /// It has no certificate.
+    #[error("it has no certificate")]
+    NoCertificate(#[source] pem::Error),
+    /// Key and certificate do not belong together, or cannot be used.
+    #[error("key and certificate cannot be used together")]
+    Unusable(#[source] tokio_rustls::rustls::Error),
 }
 
 /// A certificate with its private key, ready to serve.
@@ -75,54 +98,54 @@ impl Certificate {
     /// [`CertificateError`] if the file is exposed, not a key with its
     /// certificate, or not accessible.
     pub fn load_or_create(path: &Path) -> Result<Self, CertificateError> {
-        let invalid = |detail: String| CertificateError::Invalid { path: path.to_owned(), detail };
+        let invalid = |source| CertificateError::Invalid { path: path.to_owned(), source };
         match private_file::read_own(path, MAX_FILE) {
             Ok(pem) => Self::from_pem(&pem).map_err(invalid),
             Err(PrivateFileError::Absent) => Self::create(path),
             Err(PrivateFileError::Exposed(path)) => Err(CertificateError::Exposed { path }),
-            Err(PrivateFileError::Invalid) => Err(invalid("it is no text of that size".to_owned())),
+            Err(PrivateFileError::Invalid) => Err(invalid(PemError::NotText)),
             Err(PrivateFileError::Io(source)) => {
                 Err(CertificateError::Io { path: path.to_owned(), source })
             }
         }
     }
 
-    /// What a client has to be told.
+    /// What a client must know of the daemon.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// What makes TLS of a connection.
+    /// Carries out the TLS handshake of a connection.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
     fn create(path: &Path) -> Result<Self, CertificateError> {
-        let io = |source| CertificateError::Io { path: path.to_owned(), source };
-        let pem = generate().map_err(|error| io(io::Error::other(error)))?;
+        run_file::destination(path)?;
+        let pem = generate()?;
         let made = Self::from_pem(&pem)
-            .map_err(|detail| CertificateError::Invalid { path: path.to_owned(), detail })?;
+            .map_err(|source| CertificateError::Invalid { path: path.to_owned(), source })?;
         if let Some(directory) = path.parent() {
+            let io = |source| CertificateError::Io { path: path.to_owned(), source };
             std::fs::create_dir_all(directory).map_err(io)?;
         }
-        private_file::write(path, &pem).map_err(io)?;
+        private_file::write(path, &pem)?;
         Ok(made)
     }
 
-    fn from_pem(pem: &str) -> Result<Self, String> {
-        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| format!("no private key ({error})"))?;
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| format!("no certificate ({error})"))?;
+    fn from_pem(pem: &str) -> Result<Self, PemError> {
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(PemError::NoKey)?;
+        let certificate =
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(PemError::NoCertificate)?;
         let fingerprint = Fingerprint::of(&certificate);
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .expect("the provider speaks TLS 1.3")
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
-            .map_err(|error| error.to_string())?;
+            .map_err(PemError::Unusable)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self { config: Arc::new(config), fingerprint })
     }
@@ -145,7 +168,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_certificate_is_stable_and_private() {
+    fn the_certificate_is_kept_and_private() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("deep/control.pem");
         let first = Certificate::load_or_create(&path).expect("create").fingerprint();
@@ -176,5 +199,19 @@ mod tests {
             assert!(matches!(read, Err(CertificateError::Invalid { .. })), "{read:?}");
             assert_eq!(fs::read_to_string(&path).expect("read"), text);
         }
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_named_and_not_replaced() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.pem");
+        let target = directory.path().join("not-mounted/control.pem");
+        std::os::unix::fs::symlink(&target, &path).expect("a link");
+        let error = Certificate::load_or_create(&path).expect_err("no certificate");
+        let CertificateError::Write(error @ ReplaceError::DanglingLink { .. }) = error else {
+            panic!("{error:?}");
+        };
+        assert!(error.to_string().contains("which does not exist"), "{error}");
+        assert!(fs::symlink_metadata(&path).expect("the link").file_type().is_symlink());
     }
 }

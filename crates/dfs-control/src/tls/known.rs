@@ -1,6 +1,6 @@
-//! The certificates that a client has been told of once:
-//! `$XDG_STATE_HOME/dfs/known_daemons`, else
-//! `$HOME/.local/state/dfs/known_daemons`, one line `HOST:PORT FINGERPRINT`
+//! The certificates that a client remembers, in
+//! `$XDG_STATE_HOME/dfs/known_daemons`, else in
+//! `$HOME/.local/state/dfs/known_daemons`: one line `HOST:PORT FINGERPRINT`
 //! per daemon.
 
 use std::io;
@@ -10,34 +10,38 @@ use super::Fingerprint;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::private_file::{self, PrivateFileError};
+use crate::run_file::ReplaceError;
 
 /// Longest file taken, in bytes; thousands of daemons.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Why remembered certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum KnownError {
-    /// No place to keep them.
-    #[error(
-        "no directory to remember certificates in: set HOME or XDG_STATE_HOME, or give --tls-fingerprint each time"
-    )]
+    /// There is no directory for them.
+    #[error("no directory to remember certificates in: set HOME or XDG_STATE_HOME")]
     NoDirectory,
-    /// Others could have changed or read them.
+    /// Other users can change or read the file.
     #[error("{} is open to others, so no certificate is taken from it; run: chmod go-rwx {}", path.display(), path.display())]
     Exposed {
         /// The file or its directory.
         path: PathBuf,
     },
-    /// Not such a file.
+    /// The file is too long, or not text.
+    #[error("{} is not a text file of at most {MAX_FILE} bytes; remove it", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line is not valid.
     #[error("{}, line {line}, does not hold HOST:PORT and a fingerprint; mend or remove it", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1; 0 if none can be named.
+        /// The line, counted from 1.
         line: usize,
     },
-    /// The file cannot be read or written.
+    /// The file cannot be read, or its directory not created.
     #[error("cannot use the remembered certificates in {}", path.display())]
     Io {
         /// The file.
@@ -45,13 +49,23 @@ pub enum KnownError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error("cannot remember the certificate")]
+    Write(#[from] ReplaceError),
 }
 
 impl KnownError {
     /// What kind of failure this is for a client.
     #[must_use]
     pub fn kind(&self) -> Failure {
-        Failure::Permission
+        match self {
+            Self::NoDirectory
+            | Self::Exposed { .. }
+            | Self::NotText { .. }
+            | Self::Invalid { .. }
+            | Self::Io { .. }
+            | Self::Write(_) => Failure::Permission,
+        }
     }
 }
 
@@ -63,10 +77,10 @@ pub struct KnownDaemons {
 }
 
 impl KnownDaemons {
-    /// Reads those of this user.
+    /// Reads the certificates that this user's clients remember.
     ///
     /// # Errors
-    /// [`KnownError`] if they have no place, or what is there cannot be used.
+    /// [`KnownError`] if there is no directory for them, or the file cannot be used.
     pub fn load() -> Result<Self, KnownError> {
         let absolute = |name: &str| {
             std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
@@ -77,7 +91,7 @@ impl KnownDaemons {
         Self::load_from(state.join("dfs/known_daemons"))
     }
 
-    /// Reads those in this file; none if it is absent.
+    /// Reads the certificates in a file; there are none if it is absent.
     ///
     /// # Errors
     /// [`KnownError`] if the file cannot be used.
@@ -100,14 +114,14 @@ impl KnownDaemons {
         Ok(Self { path, entries })
     }
 
-    /// The certificate of this daemon, if it is remembered.
+    /// The remembered certificate of a daemon.
     #[must_use]
     pub fn get(&self, endpoint: &Endpoint) -> Option<Fingerprint> {
         let authority = endpoint.authority()?;
         self.entries.iter().find(|entry| entry.0 == authority).map(|entry| entry.1)
     }
 
-    /// Remembers the certificate of this daemon, in place of an earlier one.
+    /// Remembers the certificate of a daemon, in place of an earlier one.
     ///
     /// # Errors
     /// [`KnownError`] if the file cannot be written.
@@ -122,7 +136,7 @@ impl KnownDaemons {
         }
         private_file::make_directory(&self.path).map_err(|error| failed(&self.path, error))?;
         let io = |source| KnownError::Io { path: self.path.clone(), source };
-        // Others may have added to it meanwhile, and are not to be forgotten.
+        // Another client may have added a line since this one read the file.
         let _lock = private_file::lock(&self.path.with_extension("lock")).map_err(io)?;
         self.entries = Self::load_from(self.path.clone())?.entries;
         self.entries.retain(|entry| entry.0 != authority);
@@ -131,11 +145,11 @@ impl KnownDaemons {
             format!("{authority} {fingerprint}\n")
         };
         let text: String = self.entries.iter().map(line).collect();
-        private_file::write(&self.path, &text)
-            .map_err(|source| KnownError::Io { path: self.path.clone(), source })
+        private_file::write(&self.path, &text)?;
+        Ok(())
     }
 
-    /// Where they are kept.
+    /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -147,7 +161,7 @@ fn failed(path: &Path, error: PrivateFileError) -> KnownError {
     match error {
         PrivateFileError::Absent => KnownError::Io { path, source: io::ErrorKind::NotFound.into() },
         PrivateFileError::Exposed(path) => KnownError::Exposed { path },
-        PrivateFileError::Invalid => KnownError::Invalid { path, line: 0 },
+        PrivateFileError::Invalid => KnownError::NotText { path },
         PrivateFileError::Io(source) => KnownError::Io { path, source },
     }
 }
@@ -157,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_found_again_and_replaced() {
+    fn remembered_certificates_are_found_and_replaced() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("dfs/known_daemons");
         let endpoint = |text: &str| text.parse::<Endpoint>().expect(text);
@@ -173,7 +187,7 @@ mod tests {
         assert_eq!(known.get(&endpoint("https://[fe80::1]:1")), Some(fingerprint("b")));
         assert_eq!(known.get(&endpoint("https://nas:50052")), None);
 
-        // Two that do not know of each other.
+        // Two clients at once.
         let mut one = KnownDaemons::load_from(path.clone()).expect("read");
         let mut two = KnownDaemons::load_from(path.clone()).expect("read");
         one.remember(&endpoint("https://one:1"), fingerprint("d")).expect("remember");

@@ -1,10 +1,10 @@
 //! Encryption of a control plane beyond loopback.
 //!
-//! No authority stands between a daemon and its owner: the daemon makes its own
-//! certificate ([`Certificate`]), the client takes exactly that one
-//! ([`Fingerprint`]) and may remember it ([`KnownDaemons`]). TLS 1.3 only. The
-//! one cryptographic provider is named here and nowhere taken from the process,
-//! so a program that embeds this keeps its own.
+//! There is no certificate authority: the daemon generates its own certificate
+//! ([`Certificate`]), and the client accepts exactly that one ([`Fingerprint`])
+//! and may remember it ([`KnownDaemons`]). TLS 1.3 only. The cryptographic
+//! provider is named here and never taken from the process, so a program that
+//! embeds this crate keeps its own.
 
 mod certificate;
 mod known;
@@ -17,11 +17,11 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-pub use certificate::{Certificate, CertificateError};
+pub use certificate::{Certificate, CertificateError, PemError};
 pub use known::{KnownDaemons, KnownError};
 pub(crate) use pin::{DialError, Pinned};
 
-/// What both sides offer and take: gRPC over HTTP/2.
+/// The protocol that both sides offer: gRPC over HTTP/2.
 const ALPN: &[u8] = b"h2";
 
 fn provider() -> Arc<CryptoProvider> {
@@ -29,7 +29,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// SHA-256 of a certificate in DER, as `openssl x509 -fingerprint -sha256`
-/// prints it. Text is 64 hexadecimal digits; colons between them are taken.
+/// prints it. As text: 64 hexadecimal digits; the parser accepts colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -48,7 +48,7 @@ impl fmt::Display for Fingerprint {
 
 /// A text that is no fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is 64 hexadecimal digits, as dfsd shows it at its start")]
+#[error("a fingerprint is 64 hexadecimal digits")]
 pub struct FingerprintError;
 
 impl FromStr for Fingerprint {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints_are_taken_as_dfsd_and_openssl_write_them() {
+    fn fingerprints_parse_with_and_without_colons() {
         let text = "0a".repeat(31) + "ff";
         let fingerprint: Fingerprint = text.parse().expect("64 digits");
         assert_eq!(fingerprint.to_string(), text);

@@ -1,5 +1,5 @@
-//! The client's side: a connection to whoever holds one certificate, and to
-//! nobody else.
+//! The client's side of TLS: connects to the holder of one certificate and
+//! refuses every other.
 
 use std::io;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use super::{ALPN, Fingerprint, provider};
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
-    /// Nobody answers there.
-    #[error("nobody answers")]
+    /// No program listens there.
+    #[error("no connection")]
     Unreachable(#[source] io::Error),
-    /// Who answers does not speak TLS.
+    /// The other end does not speak TLS.
     #[error("no TLS")]
     Handshake(#[source] io::Error),
-    /// Who answers has another certificate.
-    #[error("another certificate, with the fingerprint {0}")]
+    /// The other end has another certificate.
+    #[error("the certificate has the fingerprint {0}")]
     OtherCertificate(Fingerprint),
 }
 
@@ -54,7 +54,7 @@ impl Pinned {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // The certificate says who it is; no name has to.
+        // The fingerprint identifies the daemon, so the client sends no name.
         config.enable_sni = false;
         Self { authority, connector: TlsConnector::from(Arc::new(config)) }
     }
@@ -86,8 +86,8 @@ struct Refused {
     found: Fingerprint,
 }
 
-/// Takes one certificate. Who shows it must also hold its key: the signature
-/// over the handshake is verified as ever.
+/// Accepts one certificate. The signature over the handshake is verified too,
+/// which proves that the other end holds the key.
 #[derive(Debug)]
 struct Verifier {
     fingerprint: Fingerprint,
@@ -147,7 +147,7 @@ mod tests {
         Certificate::load_or_create(&directory.path().join("pem")).expect("create")
     }
 
-    /// Where one connection is answered with this certificate.
+    /// A server that answers one connection with this certificate.
     async fn answering(certificate: &Certificate) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("its address").to_string();
@@ -164,11 +164,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_certificate_named_is_taken_and_no_other() {
+    async fn only_the_pinned_certificate_is_accepted() {
         let certificate = certificate();
         let authority = answering(&certificate).await;
         let pinned = Pinned::new(authority, certificate.fingerprint());
-        let mut stream = pinned.dial().await.expect("the one that is meant");
+        let mut stream = pinned.dial().await.expect("the pinned certificate");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("read");
         assert_eq!(text, "hello");
@@ -178,12 +178,12 @@ mod tests {
         let refused = Pinned::new(authority, certificate.fingerprint()).dial().await;
         match refused {
             Err(DialError::OtherCertificate(found)) => assert_eq!(found, other.fingerprint()),
-            _ => panic!("another certificate was taken, or the reason is lost"),
+            _ => panic!("another certificate was accepted, or the reason is lost"),
         }
     }
 
     #[tokio::test]
-    async fn who_does_not_speak_tls_is_told_from_nobody() {
+    async fn a_server_without_tls_differs_from_no_server() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("its address").to_string();
         let pinned = Pinned::new(authority, certificate().fingerprint());

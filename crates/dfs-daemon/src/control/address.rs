@@ -35,17 +35,27 @@ impl FromStr for ControlAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("unix:") {
-            Some("") | None => text
-                .parse()
+            Some("") | None => tcp(text)
                 .map(Self::Tcp)
-                .map_err(|_| "write it as 127.0.0.1:50051 or unix:/path".to_owned()),
+                .ok_or_else(|| "write it as 127.0.0.1:50051 or unix:/path".to_owned()),
             Some(path) => Ok(Self::Unix(path.into())),
         }
     }
 }
 
+/// The address of a TCP socket; `localhost` stands for 127.0.0.1, as it does
+/// for clients.
+fn tcp(text: &str) -> Option<SocketAddr> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => {
+            Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into())
+        }
+        _ => text.parse().ok(),
+    }
+}
+
 impl ControlAddress {
-    /// Refuses an address that others can reach, unless that is meant.
+    /// Refuses an address that other machines can reach, unless that is allowed.
     ///
     /// # Errors
     /// [`DaemonError::NotLoopback`].
@@ -55,6 +65,21 @@ impl ControlAddress {
                 Err(DaemonError::NotLoopback { addr })
             }
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_an_ipv4_address() {
+        let parse = |text: &str| text.parse::<ControlAddress>();
+        assert_eq!(parse("localhost:7"), parse("127.0.0.1:7"));
+        assert_eq!(parse("LocalHost:7"), parse("127.0.0.1:7"));
+        for text in ["", "localhost", "localhost:x", "127.0.0.1", "nas.lan:7", "unix:"] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,14 +1,17 @@
-//! Accepts connections to the control plane, retries transient `accept` errors,
-//! and limits unauthenticated clients: their number, the time for a TLS
-//! handshake, and the time until the first call with a valid token.
+//! Accepts connections to the control plane, retries `accept` after transient
+//! errors, and limits clients until their first authenticated call: their
+//! number, the time for a TLS handshake, and the time until that call.
+//!
+//! One connection too many without an authenticated call closes the oldest of
+//! them, so a program that only opens connections cannot keep others out.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, Stream, StreamExt, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,146 +20,294 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-/// Connections at once, those included whose TLS has not begun.
-const MAX_CONNECTIONS: usize = 256;
-/// Time for TLS to begin.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that a connection stays without a call that is allowed.
-const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause when the system cannot accept, as when files have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+use crate::limits::{MAX_CONNECTIONS, MAX_UNAUTHENTICATED};
+use crate::metrics::{CloseReason, Metrics};
+use crate::timing::{ACCEPT_RETRY_PAUSE, AUTH_TIMEOUT, HANDSHAKE_TIMEOUT};
 
-/// Places for connections to one listener.
-pub(super) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MAX_CONNECTIONS))
-}
-
-/// Connections on a loopback port.
+/// Connections to a loopback port.
 pub(super) fn tcp(
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    admission: Admission,
 ) -> impl Stream<Item = io::Result<Connection<TcpStream>>> + Send {
-    unfold((listener, places), async |(listener, places)| {
-        let place = take_place(&places).await;
-        let (stream, _) = patiently(|| listener.accept()).await;
-        hurry(&stream);
-        Some((Ok(Connection::new(stream, place, Caller::default())), (listener, places)))
-    })
+    incoming(listener, admission, async |stream| Ok(stream))
 }
 
-/// Connections on a Unix socket, which only those can open who are allowed.
+/// Connections to a Unix socket. Only the daemon's user can open it, so they
+/// count as authenticated.
 pub(super) fn unix(
     listener: UnixListener,
-    places: Arc<Semaphore>,
+    admission: Admission,
 ) -> impl Stream<Item = io::Result<Connection<UnixStream>>> + Send {
-    unfold((listener, places), async |(listener, places)| {
-        let place = take_place(&places).await;
-        let (stream, _) = patiently(|| listener.accept()).await;
-        let caller = Caller::default();
-        caller.allow();
-        Some((Ok(Connection::new(stream, place, caller)), (listener, places)))
-    })
+    incoming(listener, admission, async |stream| Ok(stream))
 }
 
-/// TLS connections on a port that anybody may reach. One that fails is logged
-/// and gone.
+/// Connections to a port that other machines can reach, after their TLS
+/// handshake. One whose handshake fails is closed.
 pub(super) fn tls(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    places: Arc<Semaphore>,
+    admission: Admission,
 ) -> impl Stream<Item = io::Result<Connection<TlsStream<TcpStream>>>> + Send {
-    let handshakes = FuturesUnordered::new();
-    unfold((listener, handshakes), move |(listener, mut handshakes)| {
-        let (acceptor, places) = (acceptor.clone(), Arc::clone(&places));
-        async move {
-            loop {
-                let next = async {
-                    let place = take_place(&places).await;
-                    (patiently(|| listener.accept()).await, place)
-                };
-                tokio::select! {
-                    ((stream, addr), place) = next => {
-                        let begin = handshake(acceptor.clone(), stream, place);
-                        handshakes.push(async move {
-                            begin.await.map_err(|error| {
-                                tracing::debug!(%addr, %error, "no TLS for control");
-                            })
-                        });
-                    }
-                    Some(begun) = handshakes.next() => if let Ok(connection) = begun {
-                        return Some((Ok(connection), (listener, handshakes)));
-                    },
+    incoming(listener, admission, move |stream| acceptor.accept(stream))
+}
+
+/// A socket that accepts connections.
+trait Listener: Send + Sync {
+    type Stream: Send;
+
+    /// Whether the system lets the daemon's user alone connect.
+    const IS_PRIVATE: bool;
+
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    const IS_PRIVATE: bool = false;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // If it fails, the connection is gone, and reading reports that.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    const IS_PRIVATE: bool = true;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+/// The connections of a listener, each after `handshake`. The stream ends when
+/// the listener itself is broken.
+fn incoming<L, S, F>(
+    listener: L,
+    admission: Admission,
+    handshake: impl Fn(L::Stream) -> F + Send,
+) -> impl Stream<Item = io::Result<Connection<S>>> + Send
+where
+    L: Listener,
+    S: Send,
+    F: Future<Output = io::Result<S>> + Send,
+{
+    let opening = FuturesUnordered::new();
+    unfold((listener, admission, handshake, opening), |mut state| async move {
+        let (listener, admission, handshake, opening) = &mut state;
+        loop {
+            tokio::select! {
+                accepted = accept_with_retry(listener) => {
+                    let stream = accepted?;
+                    let caller = admission.admit(L::IS_PRIVATE);
+                    opening.push(admission.clone().open(caller, handshake(stream)));
                 }
+                Some(opened) = opening.next() => if let Some(connection) = opened {
+                    return Some((Ok(connection), state));
+                },
             }
         }
     })
 }
 
-/// Has TLS begin.
-async fn handshake(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-) -> io::Result<Connection<TlsStream<TcpStream>>> {
-    hurry(&stream);
-    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
-    Ok(Connection::new(stream, place, Caller::default()))
-}
-
-async fn take_place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    Arc::clone(places).acquire_owned().await.expect("it is never closed")
-}
-
-/// Accepts a connection, over all errors: a system that has run out of files
-/// for a while is no reason to end.
-async fn patiently<T, F>(accept: impl Fn() -> F) -> T
-where
-    F: Future<Output = io::Result<T>>,
-{
+/// Accepts a connection. Errors of one connection and of a process that has no
+/// file descriptor left pass; `None` means that the listener is broken.
+async fn accept_with_retry<L: Listener>(listener: &L) -> Option<L::Stream> {
     loop {
-        match accept().await {
-            Ok(accepted) => return accepted,
+        match listener.accept().await {
+            Ok(stream) => return Some(stream),
+            Err(error) if is_broken(&error) => {
+                tracing::error!(%error, "the control plane can accept no more connections");
+                return None;
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection for control");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_PAUSE).await;
             }
         }
     }
 }
 
-/// Small messages leave at once.
-fn hurry(stream: &TcpStream) {
-    // Where that fails, the connection is gone already, as reading will tell.
-    let _ = stream.set_nodelay(true);
+/// Whether an error of `accept` concerns the listening socket itself.
+fn is_broken(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let broken = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|error| broken.contains(&error))
 }
 
-/// Who is at the other end, as every request of the connection carries it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Caller {
-    allowed: Arc<AtomicBool>,
+/// Counts connections and closes those that are too many. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct Admission {
+    places: Arc<Semaphore>,
+    unauthenticated: Arc<Mutex<Unauthenticated>>,
+    metrics: Arc<Metrics>,
 }
 
-impl Caller {
-    /// A call of this caller was allowed.
-    pub(super) fn allow(&self) {
-        self.allowed.store(true, Ordering::Relaxed);
+/// Connections without an authenticated call, in the order of their arrival.
+#[derive(Default)]
+struct Unauthenticated {
+    next: u64,
+    open: BTreeMap<u64, CancellationToken>,
+}
+
+impl Admission {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        Self { places, unauthenticated: Arc::default(), metrics }
+    }
+
+    /// Counts a new connection. One that is not trusted closes the oldest
+    /// unauthenticated one if there are too many of them, or no place is free.
+    fn admit(&self, is_trusted: bool) -> Caller {
+        let closing = CancellationToken::new();
+        let mut unauthenticated = lock(&self.unauthenticated);
+        let id = unauthenticated.next;
+        unauthenticated.next += 1;
+        let is_full = self.places.available_permits() == 0;
+        let is_crowded = is_full || unauthenticated.open.len() >= MAX_UNAUTHENTICATED;
+        if is_crowded && let Some((_, oldest)) = unauthenticated.open.pop_first() {
+            oldest.cancel();
+        }
+        if !is_trusted {
+            unauthenticated.open.insert(id, closing.clone());
+        }
+        drop(unauthenticated);
+        Caller {
+            state: Arc::new(CallerState {
+                id,
+                is_authenticated: AtomicBool::new(is_trusted),
+                closing,
+                unauthenticated: Arc::clone(&self.unauthenticated),
+            }),
+        }
+    }
+
+    /// Waits for a place and the handshake. `None` if the connection is closed
+    /// before it is open.
+    async fn open<S>(
+        self,
+        caller: Caller,
+        handshake: impl Future<Output = io::Result<S>>,
+    ) -> Option<Connection<S>> {
+        let closing = caller.state.closing.clone();
+        let opened = async {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            let place = place.expect("the semaphore is never closed");
+            let stream = timeout(HANDSHAKE_TIMEOUT, handshake)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            match stream {
+                Ok(stream) => Some((stream, place)),
+                Err(error) => {
+                    tracing::debug!(%error, "a TLS handshake for control failed");
+                    self.metrics.control_handshakes_failed.inc();
+                    None
+                }
+            }
+        };
+        tokio::select! {
+            opened = opened => {
+                let (stream, place) = opened?;
+                Some(Connection::new(stream, place, caller, self.metrics))
+            }
+            () = closing.cancelled() => {
+                self.metrics.closed(CloseReason::Displaced);
+                None
+            }
+        }
     }
 }
 
-/// A connection that holds its place.
+/// The map stays whole whatever panics, as each change is one call.
+fn lock(unauthenticated: &Mutex<Unauthenticated>) -> MutexGuard<'_, Unauthenticated> {
+    unauthenticated.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client of a connection, as every request of the connection carries it.
+#[derive(Clone)]
+pub(super) struct Caller {
+    state: Arc<CallerState>,
+}
+
+struct CallerState {
+    id: u64,
+    is_authenticated: AtomicBool,
+    /// Cancelled to close the connection.
+    closing: CancellationToken,
+    unauthenticated: Arc<Mutex<Unauthenticated>>,
+}
+
+impl Caller {
+    /// A call of this client was authenticated: its connection stays.
+    pub(super) fn authenticate(&self) {
+        if !self.state.is_authenticated.swap(true, Ordering::Relaxed) {
+            self.state.forget();
+        }
+    }
+
+    fn is_authenticated(&self) -> bool {
+        self.state.is_authenticated.load(Ordering::Relaxed)
+    }
+}
+
+impl CallerState {
+    fn forget(&self) {
+        lock(&self.unauthenticated).open.remove(&self.id);
+    }
+}
+
+impl Drop for CallerState {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// An open connection, which holds its place.
 pub(super) struct Connection<S> {
     stream: S,
     _place: OwnedSemaphorePermit,
     caller: Caller,
-    /// When it is closed, unless the caller is allowed by then.
-    end: Pin<Box<Sleep>>,
+    /// The connection is closed then, unless its client is authenticated.
+    deadline: Pin<Box<Sleep>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> Connection<S> {
-    fn new(stream: S, place: OwnedSemaphorePermit, caller: Caller) -> Self {
-        Self { stream, _place: place, caller, end: Box::pin(sleep(UNKNOWN_TIMEOUT)) }
+    fn new(stream: S, place: OwnedSemaphorePermit, caller: Caller, metrics: Arc<Metrics>) -> Self {
+        let closing = Box::pin(caller.state.closing.clone().cancelled_owned());
+        let deadline = Box::pin(sleep(AUTH_TIMEOUT));
+        metrics.control_connections.inc();
+        Self { stream, _place: place, caller, deadline, closing, metrics }
+    }
+
+    /// Whether the connection has to be closed, and as which error.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Option<io::ErrorKind> {
+        if self.caller.is_authenticated() {
+            return None;
+        }
+        if self.closing.as_mut().poll(cx).is_ready() {
+            self.metrics.closed(CloseReason::Displaced);
+            return Some(io::ErrorKind::ConnectionAborted);
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            self.metrics.closed(CloseReason::NoToken);
+            return Some(io::ErrorKind::TimedOut);
+        }
+        None
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.metrics.control_connections.dec();
     }
 }
 
@@ -174,9 +325,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let is_allowed = self.caller.allowed.load(Ordering::Relaxed);
-        if !is_allowed && self.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if let Some(kind) = self.poll_closed(cx) {
+            return Poll::Ready(Err(kind.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
@@ -215,9 +365,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
+
     use dfs_control::tls::Certificate;
     use tokio::io::AsyncReadExt;
     use tokio::time::Instant;
+
+    fn admission() -> Admission {
+        Admission::new(Arc::default())
+    }
 
     async fn listener() -> (TcpListener, std::net::SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -225,33 +381,65 @@ mod tests {
         (listener, addr)
     }
 
+    /// A connection of a client that sends nothing.
+    async fn connection(
+        admission: &Admission,
+    ) -> (Connection<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (other_end, stream) = tokio::io::duplex(64);
+        let caller = admission.admit(false);
+        let opened = admission.clone().open(caller, async { Ok(stream) }).await;
+        (opened.expect("it is open"), other_end)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn who_shows_no_token_is_sent_away() {
-        for allowed in [false, true] {
-            let (_other_end, stream) = tokio::io::duplex(64);
-            let caller = Caller::default();
-            let place = take_place(&places()).await;
-            let mut connection = Connection::new(stream, place, caller.clone());
-            if allowed {
-                connection.connect_info().allow();
+    async fn a_connection_without_a_token_is_closed_after_a_while() {
+        for is_authenticated in [false, true] {
+            let (mut connection, _other_end) = connection(&admission()).await;
+            if is_authenticated {
+                connection.connect_info().authenticate();
             }
             let start = Instant::now();
-            let read = timeout(2 * UNKNOWN_TIMEOUT, connection.read_u8()).await;
+            let read = timeout(2 * AUTH_TIMEOUT, connection.read_u8()).await;
             match read {
                 Ok(read) => assert_eq!(read.expect_err("no byte").kind(), io::ErrorKind::TimedOut),
-                Err(_) => assert!(allowed),
+                Err(_) => assert!(is_authenticated),
             }
-            assert_eq!(start.elapsed() >= 2 * UNKNOWN_TIMEOUT, allowed);
+            assert_eq!(start.elapsed() >= 2 * AUTH_TIMEOUT, is_authenticated);
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_connection_too_many_closes_the_oldest_without_a_token() {
+        let admission = admission();
+        let (mut authenticated, _client) = connection(&admission).await;
+        authenticated.connect_info().authenticate();
+        let mut idle = Vec::new();
+        for _ in 0..=MAX_UNAUTHENTICATED {
+            idle.push(connection(&admission).await);
+        }
+        let (oldest, _) = &mut idle[0];
+        let error = oldest.read_u8().await.expect_err("it is closed");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        for (connection, _) in &mut idle[1..] {
+            assert!(futures::poll!(Box::pin(connection.read_u8())).is_pending());
+        }
+        assert!(futures::poll!(Box::pin(authenticated.read_u8())).is_pending());
+
+        // The share shrinks with its connections.
+        idle.truncate(1);
+        assert!(lock(&admission.unauthenticated).open.is_empty());
+    }
+
     #[tokio::test]
-    async fn a_place_is_free_again_when_its_connection_is_gone() {
+    async fn a_connection_waits_for_a_place_and_takes_it() {
         let (listener, addr) = listener().await;
-        let mut incoming = std::pin::pin!(tcp(listener, Arc::new(Semaphore::new(1))));
+        let mut admission = admission();
+        admission.places = Arc::new(Semaphore::new(1));
+        let mut incoming = std::pin::pin!(tcp(listener, admission));
         let _one = TcpStream::connect(addr).await.expect("it listens");
         let first = incoming.next().await.expect("no end").expect("a connection");
-        let _two = TcpStream::connect(addr).await.expect("the system takes it");
+        first.connect_info().authenticate();
+        let _two = TcpStream::connect(addr).await.expect("the backlog takes it");
         let waiting = futures::future::poll_immediate(incoming.next()).await;
         assert!(waiting.is_none(), "there is no place");
         drop(first);
@@ -259,28 +447,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_begin_tls_does_not_hold_up_the_others() {
+    async fn a_client_without_a_tls_handshake_does_not_delay_others() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let certificate =
             Certificate::load_or_create(&directory.path().join("pem")).expect("a new one");
         let (listener, addr) = listener().await;
-        let places = Arc::new(Semaphore::new(8));
-        let acceptor = certificate.acceptor();
-        let mut incoming = std::pin::pin!(tls(listener, acceptor, Arc::clone(&places)));
-        let mut strangers = Vec::new();
+        let mut incoming = std::pin::pin!(tls(listener, certificate.acceptor(), admission()));
+        let mut idle = Vec::new();
         for _ in 0..5 {
-            strangers.push(TcpStream::connect(addr).await.expect("it listens"));
+            idle.push(TcpStream::connect(addr).await.expect("it listens"));
         }
         let url = format!("https://{addr}").parse::<dfs_control::Endpoint>().expect("an address");
         let client = tokio::spawn(async move {
             let certificate = Some(certificate.fingerprint());
-            // It fails for lack of a token, after TLS has begun.
+            // The call fails for lack of a token, after the handshake.
             let credentials = dfs_control::Credentials { token_file: None, certificate };
             dfs_control::connect(&url, credentials).await.map(drop)
         });
         let connection = incoming.next().await.expect("no end").expect("the client");
-        assert!(places.available_permits() < 8);
-        drop((connection, strangers));
+        drop((connection, idle));
         client.abort();
+    }
+
+    #[tokio::test]
+    async fn a_broken_listener_ends_the_stream() {
+        // A datagram socket accepts no connections, and never will.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        // With a datagram it counts as ready, so that `accept` is tried.
+        let addr = socket.local_addr().expect("its address");
+        socket.send_to(b"ready", addr).expect("send");
+        socket.set_nonblocking(true).expect("for tokio");
+        let broken = std::net::TcpListener::from(OwnedFd::from(socket));
+        let broken = TcpListener::from_std(broken).expect("a file descriptor");
+        let mut incoming = std::pin::pin!(tcp(broken, admission()));
+        assert!(incoming.next().await.is_none());
     }
 }

@@ -9,12 +9,12 @@ mod incoming;
 mod socket;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use dfs_control::tls::Certificate;
 use dfs_control::token::{self, Token, TokenFile};
-use dfs_control::{DESCRIPTORS, Endpoint};
+use dfs_control::{DESCRIPTORS, RunFile};
 use dfs_node::NodeClient;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -26,37 +26,41 @@ use crate::metrics::Metrics;
 use crate::rpc::ControlService;
 use crate::timing::KEEPALIVE_INTERVAL;
 pub use address::ControlAddress;
-use incoming::Caller;
-use socket::SocketFile;
+use incoming::{Admission, Caller};
+pub use socket::SocketError;
 
-/// A control plane that listens and has its token in place.
+/// A control plane that listens and does not serve yet.
 pub(super) struct Control {
     listener: Listener,
-    token: Option<Token>,
-    /// Removed at the end.
-    token_file: Option<TokenFile>,
 }
 
 enum Listener {
     Tcp(TcpListener, SocketAddr),
     Tls(TcpListener, SocketAddr, Certificate),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, RunFile),
+}
+
+/// The token that calls over TCP must carry.
+pub(super) struct PlacedToken {
+    /// `None` on a Unix socket.
+    token: Option<Token>,
+    /// The file for clients, unless the token is from the environment. Dropping
+    /// it removes the file.
+    _file: Option<TokenFile>,
 }
 
 impl Control {
-    /// Opens the socket and writes the token; beyond loopback, makes the
-    /// certificate if there is none.
+    /// Opens the socket; beyond loopback, generates the certificate if there is
+    /// none.
     pub(super) async fn open(
         address: &ControlAddress,
-        token_file: Option<PathBuf>,
         certificate_file: &Path,
     ) -> Result<Self, DaemonError> {
         let failed = |source| DaemonError::Control { address: address.clone(), source };
         let addr = match address {
             ControlAddress::Unix(path) => {
-                let (listener, file) = socket::listen(path).await.map_err(failed)?;
-                let listener = Listener::Unix(listener, file);
-                return Ok(Self { listener, token: None, token_file: None });
+                let (listener, file) = socket::listen(path).await?;
+                return Ok(Self { listener: Listener::Unix(listener, file) });
             }
             ControlAddress::Tcp(addr) => addr,
         };
@@ -67,8 +71,31 @@ impl Control {
         } else {
             Listener::Tls(listener, addr, Certificate::load_or_create(certificate_file)?)
         };
-        let (token, token_file) = place_token(addr, token_file)?;
-        Ok(Self { listener, token: Some(token), token_file })
+        Ok(Self { listener })
+    }
+
+    /// Leaves the token where clients find it. The daemon does this once nothing
+    /// else can fail, so that a daemon that cannot start leaves the token of a
+    /// running one alone.
+    ///
+    /// The token is, in this order: a new one in the configured file, the one
+    /// in the environment, a new one in the default file.
+    pub(super) fn place_token(
+        &self,
+        token_file: Option<&Path>,
+    ) -> Result<PlacedToken, DaemonError> {
+        let addr = match &self.listener {
+            Listener::Unix(..) => return Ok(PlacedToken { token: None, _file: None }),
+            Listener::Tcp(_, addr) | Listener::Tls(_, addr, _) => *addr,
+        };
+        let (file, token) = match token_file {
+            Some(path) => TokenFile::create(path)?,
+            None => match Token::from_environment()? {
+                Some(token) => return Ok(PlacedToken { token: Some(token), _file: None }),
+                None => TokenFile::create(&token::default_path(addr)?)?,
+            },
+        };
+        Ok(PlacedToken { token: Some(token), _file: Some(file) })
     }
 
     /// Where it listens, as `dfsctl --grpc-addr` takes it.
@@ -80,44 +107,40 @@ impl Control {
         }
     }
 
-    /// The certificate that a client has to be told of.
+    /// The certificate that clients must know, if the control plane has one.
     pub(super) fn certificate(&self) -> Option<&Certificate> {
         match &self.listener {
             Listener::Tls(_, _, certificate) => Some(certificate),
-            _ => None,
+            Listener::Tcp(..) | Listener::Unix(..) => None,
         }
     }
 
     /// Serves until `stop`; returns when the last call has ended.
     pub(super) async fn serve(
         self,
+        placed: PlacedToken,
         client: NodeClient,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         // The token file is removed when the last call has ended.
-        let Self { listener, token, token_file: _token_file } = self;
-        let refused = Arc::clone(&metrics);
+        let PlacedToken { token, _file } = placed;
+        let admission = Admission::new(Arc::clone(&metrics));
         let check = move |request: tonic::Request<()>| {
             if let Some(token) = &token {
                 token.check(&request).inspect_err(|_| {
-                    refused.control_refused.inc();
+                    metrics.control_refused.inc();
                 })?;
             }
-            refused.control_calls.inc();
+            metrics.control_calls.inc();
             if let Some(caller) = request.extensions().get::<Caller>() {
-                caller.allow();
+                caller.authenticate();
             }
             Ok(request)
         };
         let service = ControlService::new(client, stop.clone()).into_server();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<dfs_control::ControlServer<ControlService>>().await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .expect("the build made the descriptors");
         let router = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .trace_fn(|request| {
@@ -126,38 +149,32 @@ impl Control {
             })
             .add_service(InterceptedService::new(service, check))
             .add_service(health_service)
-            .add_service(reflection);
+            .add_service(reflection().build_v1().expect(DESCRIPTORS_ARE_VALID))
+            .add_service(reflection().build_v1alpha().expect(DESCRIPTORS_ARE_VALID));
         let stopped = stop.cancelled_owned();
-        match listener {
+        match self.listener {
             Listener::Tcp(listener, _) => {
-                let incoming = incoming::tcp(listener, incoming::places());
+                let incoming = incoming::tcp(listener, admission);
                 router.serve_with_incoming_shutdown(incoming, stopped).await
             }
             Listener::Tls(listener, _, certificate) => {
-                let incoming = incoming::tls(listener, certificate.acceptor(), incoming::places());
+                let incoming = incoming::tls(listener, certificate.acceptor(), admission);
                 router.serve_with_incoming_shutdown(incoming, stopped).await
             }
             Listener::Unix(listener, _file) => {
-                let incoming = incoming::unix(listener, incoming::places());
+                let incoming = incoming::unix(listener, admission);
                 router.serve_with_incoming_shutdown(incoming, stopped).await
             }
         }
     }
 }
 
-/// The token that calls have to carry, and the file that it is in. In this
-/// order: the configured file, the environment, the default path.
-fn place_token(
-    addr: SocketAddr,
-    token_file: Option<PathBuf>,
-) -> Result<(Token, Option<TokenFile>), DaemonError> {
-    let path = match token_file {
-        Some(path) => path,
-        None => match Token::from_environment()? {
-            Some(token) => return Ok((token, None)),
-            None => token::default_path(&Endpoint::from(addr))?,
-        },
-    };
-    let (file, token) = TokenFile::create(path)?;
-    Ok((token, Some(file)))
+const DESCRIPTORS_ARE_VALID: &str = "the build generated the descriptors";
+
+/// Reflection in both versions that clients use: `v1`, and `v1alpha`, which
+/// some client libraries still know alone.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }

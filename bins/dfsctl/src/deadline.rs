@@ -1,0 +1,56 @@
+//! Deadlines of commands that only read: a daemon that does not answer must not
+//! hold up a script.
+//!
+//! Commands that follow a long job have no deadline. Their connection fails when
+//! the daemon stops answering, and [`is_silent`] then tells a daemon that stands
+//! still from one that has ended.
+
+use std::future::Future;
+use std::time::Duration;
+
+use dfs_control::REPLY_TIMEOUT;
+use dfs_control::proto::StatusRequest;
+use tokio::time::timeout;
+use tonic::{Response, Status, Streaming};
+
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// Time to answer a second connection, after the first one has failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The reply to a call.
+pub(crate) async fn reply<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    Ok(within(call).await??.into_inner())
+}
+
+/// The next message of a reply in parts; `None` at its end.
+pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Failure> {
+    Ok(within(stream.message()).await??)
+}
+
+/// All messages of a reply in parts.
+pub(crate) async fn all<T, R: From<T>>(
+    call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+) -> Result<Vec<R>, Failure> {
+    let mut stream = reply(call).await?;
+    let mut all = Vec::new();
+    while let Some(message) = next(&mut stream).await? {
+        all.push(message.into());
+    }
+    Ok(all)
+}
+
+async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout(REPLY_TIMEOUT, answer).await.map_err(|_| Failure::silent())
+}
+
+/// Whether a daemon takes connections and does not answer on them. Asked after
+/// a connection has failed.
+pub(crate) async fn is_silent(target: &Target) -> bool {
+    let answer =
+        async { target.connect().await?.status(StatusRequest {}).await.map_err(Failure::from) };
+    timeout(PROBE_TIMEOUT, answer).await.is_err()
+}
