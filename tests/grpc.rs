@@ -1,5 +1,5 @@
-//! The control plane as any gRPC client finds it: health and reflection, through
-//! the clients that come with tonic.
+//! The control plane as other gRPC clients see it: health and reflection, called
+//! with the clients that come with tonic.
 
 use tonic::Code;
 use tonic::transport::Channel;
@@ -66,4 +66,25 @@ async fn reflection_describes_every_service() {
         let found = described.windows(name.len()).any(|part| part == name.as_bytes());
         assert!(found, "{name} is described");
     }
+}
+
+#[tokio::test]
+async fn reflection_is_also_served_in_its_first_version() {
+    use tonic_reflection::pb::v1alpha;
+    use v1alpha::server_reflection_request::MessageRequest;
+    use v1alpha::server_reflection_response::MessageResponse;
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(directory.path()).start();
+    let mut client =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&node).await);
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request };
+    let replies = client.server_reflection_info(tokio_stream::once(request)).await;
+    let mut replies = replies.expect("it is served").into_inner();
+    let reply = replies.message().await.expect("an answer").expect("one answer");
+    let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
+        panic!("{reply:?}");
+    };
+    assert!(list.service.iter().any(|service| service.name == "dfs.v1.Control"), "{list:?}");
 }

@@ -60,4 +60,9 @@ fn wrong_usage_ends_with_two_and_says_how_it_is_meant() {
             assert!(message.contains(addr), "{message}");
         }
     }
+    for flag in ["--listen-p2p", "--bootstrap"] {
+        let (code, message) = fail(Command::new(binary("dfsd")).args([flag, "127.0.0.1:4001"]));
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains("write it as /ip4/127.0.0.1/tcp/4001"), "{message}");
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Setup, hash, noise, succeed};
+use crate::harness::{Daemon, Setup, fail, hash, noise, succeed, text};
 
 #[test]
 fn a_restarted_node_is_the_same_node_with_the_same_content() {
@@ -43,15 +43,65 @@ fn what_add_returned_survives_a_kill_at_once() {
 }
 
 #[test]
-fn both_signals_end_it_cleanly() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn three_signals_end_it_in_order() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut node = Setup::new(directory.path()).start();
+        let token = node.token_file();
+        assert!(token.exists(), "{}", token.display());
         node.signal(signal);
         let status = node.wait();
         assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
         assert!(!directory.path().join("ready.json").exists(), "it is no longer ready");
+        assert!(!token.exists(), "its token is of no use any more");
     }
+}
+
+#[test]
+fn a_hangup_removes_the_socket() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("control.sock");
+    let setup = Setup::new(directory.path()).control(&format!("unix:{}", socket.display()));
+    let mut node = setup.start();
+    node.signal(Signal::HUP);
+    assert_eq!(node.wait().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(directory.path()).start_after("trap '' HUP");
+    node.signal(Signal::HUP);
+    succeed(&mut node.ctl(["status"]));
+    node.stop();
+}
+
+/// Size limit of a file in the test below, in KiB. The files of the database are
+/// smaller.
+const LIMIT_KIB: u64 = 100_000;
+
+#[test]
+fn a_file_size_limit_fails_the_write_and_not_the_daemon() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 1, (LIMIT_KIB + 20_000) << 10);
+    let cid = a.provide(&file);
+    let limit = format!("ulimit -f {LIMIT_KIB}");
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start_after(&limit);
+    let out = directory.path().join("out");
+    let (code, message) = fail(&mut b.ctl(["get", &cid, "-o", text(&out)]));
+    assert_ne!(code, 6, "{message}");
+    assert!(message.contains(text(&out)), "{message}");
+    assert!(message.contains("File too large"), "{message}");
+    assert!(!out.exists(), "no part of a file under its final name");
+    // It lives, and starts again within the same limit and without it.
+    succeed(&mut b.ctl(["status"]));
+    let b = b.stop().start_after(&limit);
+    succeed(&mut b.ctl(["status"]));
+    let b = b.stop().start();
+    succeed(&mut b.ctl(["get", &cid, "-o", text(&out)]));
+    assert_eq!(hash(&out), hash(&file));
 }
 
 #[test]

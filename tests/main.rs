@@ -1,14 +1,17 @@
 //! Real daemons on loopback and in network namespaces, driven by the real
-//! command line. Nothing here sleeps: everything is waited for.
+//! command line. Tests wait for events, or poll with a deadline.
 
 mod content;
+mod control;
 mod discovery;
 mod downloads;
 mod grpc;
 mod harness;
 mod help;
 mod lifecycle;
+mod log;
 mod messages;
+mod metrics;
 mod outputs;
 mod remote;
 mod space;

@@ -10,7 +10,7 @@ use crate::harness::{Setup, binary, fail, noise, succeed};
 
 const ABSENT: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
-/// `dfsctl` towards a port where nobody listens.
+/// A `dfsctl` for a port on which no daemon listens.
 fn lonely_ctl() -> Command {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = free.local_addr().expect("its address");
@@ -51,7 +51,7 @@ fn files_that_cannot_be_added() {
     let (code, message) = fail(&mut node.ctl(["add", "--only-hash", "/no/such/file"]));
     assert_eq!(code, 3);
     assert!(message.contains("/no/such/file"), "{message}");
-    // A relative path is taken from where the user stands.
+    // A relative path starts from the user's working directory.
     noise(&directory.path().join("here"), 1, 10);
     succeed(node.ctl(["add", "here"]).current_dir(directory.path()));
 }
@@ -101,6 +101,7 @@ fn ports_and_databases_that_are_taken() {
     let (code, message) = fail(other.command().args(["--listen-p2p", listen]));
     assert_eq!(code, 1);
     assert!(message.contains(&format!("cannot listen on {listen}")), "{message}");
+    assert!(message.contains("--listen-p2p"), "{message}");
 
     let (code, message) = fail(&mut daemon_at(&directory.path().join("b"), &node.grpc_addr()));
     assert_eq!(code, 1);

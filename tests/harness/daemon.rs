@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{binary, succeed, text};
+use super::{binary, succeed, text, wait_until};
 
 /// Time for anything a daemon does by itself; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Log lines shown when a test fails.
 const LOG_LINES: usize = 80;
 
@@ -27,6 +28,7 @@ pub(crate) struct Setup {
     mdns: bool,
     listen: String,
     control: String,
+    runtime: Option<PathBuf>,
 }
 
 impl Setup {
@@ -40,7 +42,14 @@ impl Setup {
             mdns: false,
             listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
             control: "127.0.0.1:0".to_owned(),
+            runtime: None,
         }
+    }
+
+    /// Has it leave its token in a directory that daemons share.
+    pub(crate) fn runtime(mut self, directory: &Path) -> Self {
+        self.runtime = Some(directory.to_owned());
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -81,34 +90,50 @@ impl Setup {
             command.arg("--no-mdns");
         }
         command.args(&self.args);
-        // Each daemon leaves its token in its own directory.
         command.env("XDG_RUNTIME_DIR", self.runtime_dir());
         command
     }
 
+    /// Directory of token files; by default each daemon has its own.
     fn runtime_dir(&self) -> PathBuf {
-        std::path::absolute(self.directory.join("run")).expect("a directory of this test")
+        let directory = self.runtime.clone().unwrap_or_else(|| self.directory.join("run"));
+        std::path::absolute(directory).expect("a directory of this test")
     }
 
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> Daemon {
-        fs::create_dir_all(&self.directory).expect("create a directory");
-        let mut child = self
-            .command()
-            .env("DFS_LOG", "info,dfs_net=debug")
-            .env("RUST_BACKTRACE", "1")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("dfsd starts");
-        let stderr = child.stderr.take().expect("it is piped");
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        let lines = follow(stderr, Arc::clone(&log));
-        let mut daemon =
-            Daemon { setup: self, child: Some(child), log, lines, ready: serde_json::Value::Null };
+        let command = self.command();
+        self.start_as(command)
+    }
+
+    /// Starts it with limits and signals that a shell command sets first, as
+    /// `ulimit -f 1000`.
+    pub(crate) fn start_after(self, shell: &str) -> Daemon {
+        let command = self.command();
+        let mut limited = Command::new("bash");
+        limited.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]);
+        limited.arg(command.get_program()).args(command.get_args());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.start_as(limited)
+    }
+
+    fn start_as(self, mut command: Command) -> Daemon {
+        command.env("DFS_LOG", "info,dfs_net=debug").env("RUST_BACKTRACE", "1");
+        let mut daemon = self.spawn(command.stderr(Stdio::piped()));
+        let stderr = daemon.take_log();
+        daemon.lines = follow(stderr, Arc::clone(&daemon.log));
         daemon.wait_for_line(" ready ");
-        let ready = fs::read(daemon.setup.ready_file()).expect("a ready daemon says so");
-        daemon.ready = serde_json::from_slice(&ready).expect("the ready file is JSON");
+        daemon.read_ready_file();
         daemon
+    }
+
+    /// Starts it by a command of [`Self::command`], for tests that care for its
+    /// log themselves.
+    pub(crate) fn spawn(self, command: &mut Command) -> Daemon {
+        fs::create_dir_all(&self.directory).expect("create a directory");
+        let child = Some(command.spawn().expect("dfsd starts"));
+        let (_, lines) = sync_channel(1);
+        Daemon { setup: self, child, log: Arc::default(), lines, ready: serde_json::Value::Null }
     }
 
     fn ready_file(&self) -> PathBuf {
@@ -136,12 +161,12 @@ fn follow(
     let (lines, receiver) = sync_channel(10_000);
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let mut log = log.lock().expect("nobody panics with the log");
+            let mut log = log.lock().expect("no thread panics while it holds the log");
             log.push_back(line.clone());
             if log.len() > LOG_LINES {
                 log.pop_front();
             }
-            // When nobody reads them, the log has them.
+            // A full channel loses the line; the log above has it.
             let _ = lines.try_send(line);
         }
     });
@@ -158,6 +183,24 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// The pipe of its log.
+    pub(crate) fn take_log(&mut self) -> ChildStderr {
+        let child = self.child.as_mut().expect("it runs");
+        child.stderr.take().expect("the log is a pipe")
+    }
+
+    /// Waits until it serves, by its ready file.
+    pub(crate) fn wait_until_ready(&mut self) {
+        let path = self.setup.ready_file();
+        wait_until("it is ready", || path.exists());
+        self.read_ready_file();
+    }
+
+    fn read_ready_file(&mut self) {
+        let ready = fs::read(self.setup.ready_file()).expect("a ready daemon has a ready file");
+        self.ready = serde_json::from_slice(&ready).expect("the ready file is JSON");
+    }
+
     /// A `dfsctl` that speaks to it.
     pub(crate) fn ctl<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = inside(self.setup.namespace.as_deref(), &binary("dfsctl"));
@@ -205,6 +248,18 @@ impl Daemon {
         &self.setup.directory
     }
 
+    /// Where it serves metrics.
+    pub(crate) fn metrics_addr(&self) -> String {
+        self.field("metrics_addr")
+    }
+
+    /// Its token file.
+    pub(crate) fn token_file(&self) -> PathBuf {
+        let addr: SocketAddr = self.grpc_addr().parse().expect("it listens on a port");
+        let name = format!("{}-{}.token", addr.ip(), addr.port());
+        self.setup.runtime_dir().join("dfs").join(name)
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().expect("it runs"))
     }
@@ -213,7 +268,7 @@ impl Daemon {
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         let text = format!(" {} ", text.trim());
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(WAIT_TIMEOUT) {
                 Ok(line) if format!("{line} ").contains(&text) => return line,
                 Ok(_) => {}
                 Err(error) => panic!("no line {text:?} in the log: {error}"),
@@ -232,7 +287,7 @@ impl Daemon {
         let pid = Pid::from_child(&child);
         let (ended, receiver) = sync_channel(1);
         std::thread::spawn(move || ended.send(child.wait()));
-        match receiver.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(WAIT_TIMEOUT) {
             Ok(status) => status.expect("it can be waited for"),
             Err(error) => {
                 let _ = kill_process(pid, Signal::KILL);
@@ -241,7 +296,7 @@ impl Daemon {
         }
     }
 
-    /// Ends it in the orderly way; how it is started again is returned.
+    /// Ends it in order, and returns its setup to start it again.
     pub(crate) fn stop(mut self) -> Setup {
         self.signal(Signal::TERM);
         let status = self.wait();
@@ -249,13 +304,13 @@ impl Daemon {
         self.setup.clone()
     }
 
-    /// How it is started again, once it has ended by itself.
+    /// The setup of a daemon that has ended by itself, to start it again.
     pub(crate) fn again(self) -> Setup {
         assert!(self.child.is_none(), "it still runs");
         self.setup.clone()
     }
 
-    /// Kills it; how it is started again is returned.
+    /// Kills it, and returns its setup to start it again.
     pub(crate) fn kill(mut self) -> Setup {
         self.signal(Signal::KILL);
         self.wait();

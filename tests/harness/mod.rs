@@ -2,21 +2,37 @@
 
 mod binary;
 mod daemon;
+pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod small_disk;
 pub(crate) mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 pub(crate) use binary::binary;
-pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use daemon::{Daemon, Setup, WAIT_TIMEOUT};
 
-/// Leaves a test out that this machine does not allow, and says why. Where every
-/// test has to run, `DFS_TESTS_NO_SKIP` makes that a failure.
+/// Reports that this machine does not allow a test. With `DFS_TESTS_NO_SKIP`
+/// set, that is a failure.
 pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("DFS_TESTS_NO_SKIP").is_none(), "this test cannot run: {reason}");
     eprintln!("skipped: {reason}");
+}
+
+/// Polls a condition, and fails when it does not hold in time.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "this takes too long: {what}");
+        pause();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "other processes send this test no events")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 /// Runs a command to its end.
