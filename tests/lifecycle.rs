@@ -155,3 +155,34 @@ fn has_open(node: &Daemon, path: &Path) -> bool {
     let mut open = fs::read_dir(open).expect("it runs");
     open.any(|entry| entry.is_ok_and(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path)))
 }
+
+/// Flips one bit of the newest write-ahead log of a daemon, before its end.
+fn damage_log(db: &Path) {
+    let entries = fs::read_dir(db).expect("a database");
+    let logs = entries.map(|entry| entry.expect("an entry").path());
+    let log = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max();
+    let log = log.expect("a log");
+    let mut bytes = fs::read(&log).expect("read");
+    bytes[9000] ^= 1;
+    fs::write(&log, bytes).expect("write");
+}
+
+#[test]
+fn a_damaged_write_ahead_log_stops_the_start_and_can_be_dropped() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(&directory.path().join("a")).start();
+    for seed in 0..6 {
+        let file = noise(&directory.path().join("in"), seed, 3 << 10);
+        succeed(&mut node.ctl(["add", file.to_str().expect("a path")]));
+    }
+    let setup = node.kill();
+    damage_log(&directory.path().join("a/db"));
+    let (code, message) = fail(&mut setup.command());
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("is damaged"), "{message}");
+    assert!(message.contains("--drop-damaged-log"), "{message}");
+
+    let node = setup.arg("--drop-damaged-log").start();
+    let held = succeed(&mut node.ctl(["list"])).lines().count() - 1;
+    assert!((1..6).contains(&held), "{held} of six remain, and the owner has asked for it");
+}

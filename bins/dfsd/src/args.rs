@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 use dfs_daemon::{
     ControlAddress, DaemonConfig, DaemonError, DhtMode, LogFormat, Multiaddr, NodeConfig,
+    RocksOptions, StoreConfig,
 };
 
 /// Keeps, serves and gets content-addressed files, peer to peer.
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// Directory of the database; created if absent
     #[arg(long, value_name = "DIR", default_value = "./data/rocksdb")]
     db_path: PathBuf,
+    /// Open a database whose write-ahead log is damaged, without what was written behind the
+    /// damage
+    #[arg(long)]
+    drop_damaged_log: bool,
     /// Private key that makes this node the same one after a restart; created if absent
     #[arg(long, value_name = "FILE", default_value = "./data/node_key.ed25519")]
     key_file: PathBuf,
@@ -81,7 +86,10 @@ impl Args {
         self.grpc_addr.check(self.allow_remote_control)?;
         let certificate_file = beside(&self.key_file, ".control.pem");
         let keypair = dfs_daemon::load_identity(&self.key_file)?;
-        let mut node = NodeConfig::new(keypair, self.db_path);
+        let mut options = RocksOptions::default();
+        options.drop_damaged_log = self.drop_damaged_log;
+        let mut node = NodeConfig::new(keypair, self.db_path.clone());
+        node.store = StoreConfig::Rocks { path: self.db_path, options };
         node.net.listen = self.listen_p2p;
         node.net.bootstrap = self.bootstrap;
         node.net.mdns = !self.no_mdns;

@@ -64,7 +64,7 @@ pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError>
     config.grpc_addr.check(config.allow_remote_control)?;
     check_metrics_addr(config.metrics_addr, config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("dfs");
     let metrics = Arc::new(Metrics::of(log));
     metrics.register(&mut registry);
     let control = Control::open(&config.grpc_addr, &config.certificate_file).await?;

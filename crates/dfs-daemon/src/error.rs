@@ -8,7 +8,7 @@ use dfs_control::tls::CertificateError;
 use dfs_control::token::TokenError;
 use dfs_node::NodeError;
 
-use crate::control::{ControlAddress, SocketError};
+use crate::control::socket::SocketError;
 
 /// Why a daemon cannot start or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +22,10 @@ pub enum DaemonError {
         addr: SocketAddr,
     },
     /// The control port cannot be listened on.
-    #[error("cannot listen on {address} for control")]
+    #[error("cannot listen on {addr} for control")]
     Control {
         /// The address.
-        address: ControlAddress,
+        addr: SocketAddr,
         /// What the system answered.
         source: io::Error,
     },

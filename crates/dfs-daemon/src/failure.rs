@@ -2,14 +2,16 @@
 //! flags: for an error of a call, which becomes a gRPC status, and for an error
 //! that ends the daemon.
 
+use std::borrow::Cow;
 use std::io;
 
 use dfs_control::Failure;
 use dfs_control::token::TokenError;
-use dfs_node::{FailureKind, NetError, NodeError, report};
+use dfs_node::identity::IdentityError;
+use dfs_node::{FailureKind, NetError, NodeError, StoreError, report};
 use tonic::Status;
 
-use crate::control::SocketError;
+use crate::control::socket::SocketError;
 use crate::error::DaemonError;
 
 /// The row of the table of failures for a kind of failure.
@@ -58,8 +60,8 @@ impl DaemonError {
         format!("{}{}", report(self), self.advice())
     }
 
-    fn advice(&self) -> &'static str {
-        match self {
+    fn advice(&self) -> Cow<'static, str> {
+        let fixed = match self {
             Self::Control { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "; another daemon may be running, choose another port with --grpc-addr"
             }
@@ -79,20 +81,21 @@ impl DaemonError {
             },
             Self::MetricsAddress { .. } => "; choose another port with --metrics-addr",
             Self::ReadyFile { .. } => "; choose another file with --ready-file",
-            Self::Node(error) => node_advice(error),
+            Self::Node(error) => return node_advice(error),
             // Their own texts say what to do.
             Self::NotLoopback { .. } | Self::MetricsNotLoopback { .. } | Self::Certificate(_) => "",
             // Faults of the daemon or the system.
             Self::Serve { .. } | Self::ServerEnded { .. } | Self::Signals { .. } => "",
-        }
+        };
+        fixed.into()
     }
 }
 
 /// What a user can do about a node that cannot start.
-fn node_advice(error: &NodeError) -> &'static str {
-    match error {
-        NodeError::Store(_) => "; the database is the one that --db-path names",
-        NodeError::Identity(_) => "; the key file is the one that --key-file names",
+fn node_advice(error: &NodeError) -> Cow<'static, str> {
+    let fixed = match error {
+        NodeError::Store(error) => store_advice(error),
+        NodeError::Identity(error) => return identity_advice(error),
         NodeError::Net(NetError::Listen { .. }) => {
             "; choose another port with --listen-p2p, as /ip4/0.0.0.0/tcp/4002"
         }
@@ -110,5 +113,38 @@ fn node_advice(error: &NodeError) -> &'static str {
         | NodeError::Download { .. }
         | NodeError::PartEnded { .. }
         | NodeError::ShuttingDown => "",
+    };
+    fixed.into()
+}
+
+/// What a user can do about a store that cannot be opened.
+fn store_advice(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Directory { .. }
+        | StoreError::Unreleased { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Newer { .. } => "; choose the directory with --db-path",
+        StoreError::Locked { .. } => "; stop that process, or choose another --db-path",
+        StoreError::NoSpace { .. } => "; make room on the disk of --db-path",
+        StoreError::Corrupt { .. } => {
+            ". If a power failure damaged the write-ahead log, dfsd --drop-damaged-log opens the \
+             database without what was written behind the damage"
+        }
+        StoreError::Rocks { .. } | StoreError::Damaged { .. } => {
+            "; check the disk of --db-path, and report it if the disk is healthy"
+        }
+    }
+}
+
+/// What a user can do about a key file that cannot be used.
+fn identity_advice(error: &IdentityError) -> Cow<'static, str> {
+    match error {
+        IdentityError::Exposed { path, .. } => {
+            let path = path.display();
+            format!("; if no other user has copied it, run: chmod 600 {path}").into()
+        }
+        IdentityError::Invalid { .. }
+        | IdentityError::DanglingLink { .. }
+        | IdentityError::Io { .. } => "; choose another file with --key-file".into(),
     }
 }

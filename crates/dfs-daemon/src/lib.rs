@@ -18,7 +18,7 @@ mod timing;
 
 pub use control::{ControlAddress, SocketError};
 pub use daemon::{DaemonConfig, Ending, load_identity, run};
-pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig};
+pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig, RocksOptions, StoreConfig};
 pub use error::DaemonError;
 pub use log::{Log, LogError, LogFormat, print_error};
 pub use signals::survive_file_size_limit;

@@ -6,7 +6,7 @@
 
 mod address;
 mod incoming;
-mod socket;
+pub(crate) mod socket;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -56,14 +56,14 @@ impl Control {
         address: &ControlAddress,
         certificate_file: &Path,
     ) -> Result<Self, DaemonError> {
-        let failed = |source| DaemonError::Control { address: address.clone(), source };
         let addr = match address {
             ControlAddress::Unix(path) => {
                 let (listener, file) = socket::listen(path).await?;
                 return Ok(Self { listener: Listener::Unix(listener, file) });
             }
-            ControlAddress::Tcp(addr) => addr,
+            ControlAddress::Tcp(addr) => *addr,
         };
+        let failed = |source| DaemonError::Control { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let listener = if addr.ip().is_loopback() {
