@@ -1,8 +1,8 @@
 //! The DFS store: chunks, pages, manifests, provide state and download
 //! progress, in RocksDB or in memory.
 //!
-//! The one rule that everything here serves: **a reference never exists
-//! without its bytes**. Chunks are put without a write-ahead log, the cheapest
+//! The one rule that everything here serves: **a row that relies on chunks
+//! never exists without them**. Chunks are put without a write-ahead log, the cheapest
 //! way to write a byte once. Rows that rely on chunks go through
 //! [`MetaStore::commit`], which first makes every chunk put so far durable and
 //! then writes all rows in one synced batch. A crash between the two leaves
