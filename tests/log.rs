@@ -19,7 +19,7 @@ fn talkative(directory: &Path, log: impl Into<Stdio>) -> Daemon {
 }
 
 fn dropped_lines(node: &Daemon) -> u64 {
-    metrics::value(node, "daemon_log_lines_dropped_total")
+    metrics::value(node, "dfs_daemon_log_lines_dropped_total")
 }
 
 #[test]
