@@ -1,10 +1,11 @@
 //! Disks without room: what waits, what fails, and that nothing is lost.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::harness::small_disk::SmallDisk;
-use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, skip, succeed, text};
+use crate::harness::{
+    Daemon, Setup, fail, hash, json, noise, output, skip, succeed, text, wait_until,
+};
 
 /// A small disk in this directory, unless this machine does not let us.
 fn disk(directory: &Path, mib: u32) -> Option<SmallDisk> {
@@ -115,14 +116,9 @@ fn what_does_not_fit_is_not_added_and_takes_no_room() {
 /// Waits until the store takes less than this many bytes: the space of removed
 /// chunks comes back in the background.
 fn wait_for_room(node: &Daemon, bytes: u64) {
-    let start = Instant::now();
-    loop {
-        let status = json(&mut node.ctl(["status", "--json"]));
-        if status["store_bytes"].as_u64() < Some(bytes) {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(30), "{status}");
-    }
+    wait_until("the space comes back", || {
+        json(&mut node.ctl(["status", "--json"]))["store_bytes"].as_u64() < Some(bytes)
+    });
 }
 
 #[test]

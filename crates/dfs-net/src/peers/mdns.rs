@@ -21,31 +21,42 @@ use tokio::runtime::{Builder, Runtime};
 /// Finds nodes in the local network.
 pub(crate) struct Mdns {
     inner: mdns::Behaviour,
-    /// Taken at the end only.
-    runtime: Option<Runtime>,
+    runtime: OwnRuntime,
+}
+
+/// A runtime that may be dropped in an asynchronous context.
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Waiting for the thread would block the event loop, and is not
+            // allowed in an asynchronous context.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Mdns {
     pub(crate) fn new(local_peer: PeerId) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("dfs-mdns")
-            .enable_all()
-            .build()?;
-        let entered = runtime.enter();
-        let inner = mdns::Behaviour::new(Config::default(), local_peer)?;
-        drop(entered);
-        Ok(Self { inner, runtime: Some(runtime) })
+        let (inner, runtime) =
+            in_own_runtime(|| mdns::Behaviour::new(Config::default(), local_peer))?;
+        Ok(Self { inner, runtime })
     }
 }
 
-impl Drop for Mdns {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Waiting for the thread would block the event loop.
-            runtime.shutdown_background();
-        }
-    }
+/// Makes something within a runtime of one thread.
+fn in_own_runtime<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<(T, OwnRuntime)> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("dfs-mdns")
+        .enable_all()
+        .build()?;
+    let entered = runtime.enter();
+    let made = make();
+    drop(entered);
+    let runtime = OwnRuntime(Some(runtime));
+    Ok((made?, runtime))
 }
 
 impl NetworkBehaviour for Mdns {
@@ -109,7 +120,7 @@ impl NetworkBehaviour for Mdns {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        let _entered = self.runtime.as_ref().map(Runtime::enter);
+        let _entered = self.runtime.0.as_ref().map(Runtime::enter);
         self.inner.poll(cx)
     }
 }
@@ -126,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn the_tasks_of_mdns_end_with_it() {
         let mut mdns = Mdns::new(PeerId::random()).expect("a network interface");
-        let own = mdns.runtime.as_ref().expect("taken at the end only").metrics();
+        let own = mdns.runtime.0.as_ref().expect("taken at the end only").metrics();
         let tasks = || Handle::current().metrics().num_alive_tasks();
         let before = tasks();
         poll_fn(|cx| {
@@ -136,5 +147,12 @@ mod tests {
         .await;
         drop(mdns);
         assert_eq!(tasks(), before);
+    }
+
+    #[tokio::test]
+    async fn a_system_without_mdns_is_an_error_and_no_panic() {
+        let refused = in_own_runtime(|| Err::<(), _>(io::ErrorKind::PermissionDenied.into()));
+        let error = refused.err().expect("it was refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 }
