@@ -143,10 +143,10 @@ fn a_destination_that_fails_is_no_failure_of_the_others() {
         let out = out.to_str().expect("a path");
         b.ctl(["get", &cid, "-o", out]).stderr(Stdio::piped()).spawn().expect("it starts")
     };
-    // Both wait for content that nobody has yet, and one loses its place.
+    // Both wait for content that no node has yet, and one destination is taken.
     let (first, mut second) = (get(&one), get(&two));
     while json(&mut b.ctl(["downloads", "--json"])).as_array().is_none_or(Vec::is_empty) {}
-    fs::write(&one, "somebody else was here").expect("write");
+    fs::write(&one, "another program was here").expect("write");
     succeed(&mut a.ctl(["add", file_text]));
     succeed(&mut a.ctl(["provide", &cid]));
     let first = first.wait_with_output().expect("it ends");
@@ -154,7 +154,7 @@ fn a_destination_that_fails_is_no_failure_of_the_others() {
     assert_eq!(first.status.code(), Some(10), "{said}");
     assert!(second.wait().expect("it ends").success(), "its own file is there");
     assert_eq!(hash(&two), hash(&file));
-    assert_eq!(fs::read(&one).expect("read"), b"somebody else was here");
+    assert_eq!(fs::read(&one).expect("read"), b"another program was here");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use regex::Regex;
 use crate::harness::{Daemon, Setup, noise, output, snapshot};
 use crate::help::COMMANDS;
 
-/// Content that nobody has.
+/// Content that no node has.
 const ABSENT: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
 /// What differs from run to run, and what stands for it.
@@ -32,7 +32,7 @@ const BLOTS: &[(&str, &str)] = &[
     // Measured, or not yet.
     (r#"("rtt_us"): (\d+|null)"#, "$1: N"),
     (r"(store|sending|receiving)  +.*", "$1  N"),
-    // Columns are as wide as what is in them.
+    // Columns are as wide as their cells.
     (r"(\S) {2,}", "$1  "),
     (r"  (in|out)  (RTT|-)  ", "  $1  RTT  "),
 ];
@@ -175,7 +175,7 @@ fn every_command_says_what_it_did_and_what_went_wrong() {
     t.run(&a, ["rm", &cid, "--yes"]);
     t.run(&a, ["rm", &cid, "--yes"]);
 
-    // What only reads fails in one way: when there is nobody to ask.
+    // A command that only reads fails in one way: without a daemon.
     let addr = a.grpc_addr();
     drop(a.stop());
     for command in ["announcements", "providing", "downloads", "list", "status", "peers"] {

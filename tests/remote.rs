@@ -33,7 +33,7 @@ fn a_daemon_is_controlled_over_tls_by_who_knows_certificate_and_token() {
     assert!(node.grpc_addr().starts_with("https://"), "{}", node.grpc_addr());
     let fingerprint = node.tls_fingerprint();
 
-    // Nobody is believed who has not been named, or is another.
+    // A certificate that the user has not named, or another one, is refused.
     let (code, message) = fail(&mut node.ctl_from(there, ["status"]));
     assert_eq!(code, 7);
     assert!(message.contains("--tls-fingerprint HEX"), "{message}");

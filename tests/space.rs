@@ -188,7 +188,7 @@ fn a_destination_without_room_is_named_and_what_was_got_is_kept() {
     assert_eq!(disk.names(), Vec::<String>::new(), "nothing is left behind");
     assert_eq!(json(&mut b.ctl(["download-status", &cid, "--json"]))["exit_code"], 9);
 
-    // Nobody else is needed from here on.
+    // The other node is not needed from here on.
     drop(a.stop());
     disk.make_read_only();
     let (code, message) = fail(&mut b.ctl(["get", &cid, "-o", text(&out)]));

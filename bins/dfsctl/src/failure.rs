@@ -46,8 +46,8 @@ impl Failure {
         Self::system(&format!("{verb} {}", path.display()), error)
     }
 
-    /// Standard output takes no more. A reader that has seen enough is no
-    /// failure worth a word.
+    /// Standard output takes no more. A reader that has ended early is
+    /// not reported.
     pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::new(Kind::Other, "");

@@ -83,7 +83,8 @@ impl Args {
     /// The settings of the daemon. Reads the key file, or creates it.
     pub(crate) fn into_config(self) -> Result<DaemonConfig, DaemonError> {
         // Before anything is created: a refusal leaves no files behind.
-        self.grpc_addr.check(self.allow_remote_control)?;
+        let allow_remote = self.allow_remote_control;
+        dfs_daemon::check_addresses(&self.grpc_addr, self.metrics_addr, allow_remote)?;
         let certificate_file = beside(&self.key_file, ".control.pem");
         let keypair = dfs_daemon::load_identity(&self.key_file)?;
         let mut options = RocksOptions::default();

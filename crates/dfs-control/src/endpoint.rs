@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The address of a control plane.
@@ -44,15 +44,6 @@ impl Endpoint {
         match self {
             Self::Unix { .. } => true,
             Self::Tcp { .. } => self.ip().is_some_and(|ip| ip.is_loopback()),
-        }
-    }
-
-    /// The socket path, if it is a Unix socket.
-    #[must_use]
-    pub fn unix_path(&self) -> Option<&Path> {
-        match self {
-            Self::Unix { path } => Some(path),
-            Self::Tcp { .. } => None,
         }
     }
 

@@ -61,8 +61,7 @@ pub fn load_identity(path: &Path) -> Result<Keypair, DaemonError> {
 /// # Errors
 /// [`DaemonError`] if it cannot start or such a part has ended.
 pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError> {
-    config.grpc_addr.check(config.allow_remote_control)?;
-    check_metrics_addr(config.metrics_addr, config.allow_remote_control)?;
+    check_addresses(&config.grpc_addr, config.metrics_addr, config.allow_remote_control)?;
     let mut signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
     let mut registry = Registry::with_prefix("dfs");
     let metrics = Arc::new(Metrics::of(log));
@@ -132,14 +131,25 @@ pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError>
     ended.map(|_| ending)
 }
 
-/// Metrics tell other machines what a node does, so they stay on loopback
-/// unless remote control was allowed.
-fn check_metrics_addr(addr: Option<SocketAddr>, allow_remote: bool) -> Result<(), DaemonError> {
-    match addr {
-        Some(addr) if !addr.ip().is_loopback() && !allow_remote => {
-            Err(DaemonError::MetricsNotLoopback { addr })
-        }
-        _ => Ok(()),
+/// Refuses addresses that other machines can reach, unless remote control is
+/// allowed. Metrics tell other machines what a node does.
+///
+/// # Errors
+/// [`DaemonError::NotLoopback`], [`DaemonError::MetricsNotLoopback`].
+pub fn check_addresses(
+    grpc_addr: &ControlAddress,
+    metrics_addr: Option<SocketAddr>,
+    allow_remote: bool,
+) -> Result<(), DaemonError> {
+    let is_remote = |addr: &SocketAddr| !addr.ip().is_loopback() && !allow_remote;
+    if let ControlAddress::Tcp(addr) = *grpc_addr
+        && is_remote(&addr)
+    {
+        return Err(DaemonError::NotLoopback { addr });
+    }
+    match metrics_addr.filter(is_remote) {
+        Some(addr) => Err(DaemonError::MetricsNotLoopback { addr }),
+        None => Ok(()),
     }
 }
 
@@ -202,7 +212,7 @@ impl Servers {
         }
     }
 
-    /// Waits for the last calls, a little. Returns whether they have ended by
+    /// Waits up to [`CALLS_TIMEOUT`] for the last calls. Returns whether they have ended by
     /// themselves.
     async fn join(mut self) -> bool {
         let ended =

@@ -1,5 +1,5 @@
 //! What `dfsd` is made of: a node, its control plane, the metrics endpoint,
-//! signals, the log, the ready file, and the order of the end.
+//! signals, the log and the ready file.
 //!
 //! [`run`] is the whole life of a daemon. The engine itself is `dfs-node`, and
 //! what both ends of the control plane share is `dfs-control`.
@@ -17,7 +17,7 @@ mod signals;
 mod timing;
 
 pub use control::{ControlAddress, SocketError};
-pub use daemon::{DaemonConfig, Ending, load_identity, run};
+pub use daemon::{DaemonConfig, Ending, check_addresses, load_identity, run};
 pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig, RocksOptions, StoreConfig};
 pub use error::DaemonError;
 pub use log::{Log, LogError, LogFormat, print_error};

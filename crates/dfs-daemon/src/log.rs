@@ -4,7 +4,7 @@
 //! written never fails, ends or delays the code that logs it: lines go through
 //! a bounded queue to a thread of their own, and that thread drops and counts
 //! what the system refuses, as it does when the reader of a pipe has ended or
-//! the disk is full. The writer also drops lines while the queue is full, which
+//! the disk is full. The queue also drops lines while it is full, which
 //! happens when the reader of a pipe stands still.
 
 use std::env::{self, VarError};

@@ -24,7 +24,7 @@ use crate::log::Log;
 metrics! {
     /// What the daemon counts.
     pub(crate) struct Metrics("daemon") {
-        /// Control calls with a valid token.
+        /// Control calls admitted, with a valid token or on a Unix socket.
         pub(crate) control_calls: Counter,
         /// Control calls refused for their token.
         pub(crate) control_refused: Counter,

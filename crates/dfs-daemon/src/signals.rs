@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Has a write beyond the file size limit of the process fail with EFBIG,
+/// Makes a write beyond the file size limit of the process fail with EFBIG,
 /// which concerns that write alone. By default the signal SIGXFSZ ends the
 /// process.
 ///

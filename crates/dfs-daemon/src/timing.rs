@@ -10,9 +10,10 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CALLS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Smallest interval between two progress messages of one call.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(150);
-/// Time from accepting a connection to the end of its TLS handshake.
+/// Time for the TLS handshake of a connection.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time from accepting a connection to its first call with a valid token.
+/// Time for the first call with a valid token, after the TLS handshake if there
+/// is one.
 pub(crate) const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after the system could not accept a connection, as when the process
 /// has no file descriptor left.

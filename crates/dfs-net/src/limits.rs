@@ -19,11 +19,14 @@ pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 32;
 /// Share of the machine's memory in use above which new connections are refused.
 pub(crate) const MAX_MEMORY_SHARE: f64 = 0.9;
 
-// Addresses and names: checked first in `peers/book`.
+// Addresses and names.
 
 /// Addresses kept for one peer. Further addresses that a peer claims are ignored.
+/// Checked first in `peers/mod` for the addresses that a peer claims, and in
+/// `dht/records` for those of a provider record.
 pub(crate) const MAX_ADDRESSES_PER_PEER: usize = 8;
-/// Peers remembered. A disconnected peer makes room for a new one.
+/// Peers remembered. A disconnected peer makes room for a new one. Checked first
+/// in `peers/book`, as the next one.
 pub(crate) const MAX_KNOWN_PEERS: usize = 4_096;
 /// Bytes kept of the agent string of a peer.
 pub(crate) const MAX_AGENT_LEN: usize = 128;
@@ -50,7 +53,7 @@ pub(crate) const MAX_WAITING_REQUESTS_PER_PEER: usize = 4_096;
 /// request counts until it is closed, by when the peer may have sent the next
 /// request. So: [`MAX_REQUESTS_PER_PEER`] of ours, as many of the peer, and as
 /// many that are being closed. Checked first by libp2p, as set up in
-/// `behaviour`.
+/// `exchange/mod`.
 pub(crate) const MAX_STREAMS: usize = 3 * MAX_REQUESTS_PER_PEER;
 /// Metadata requests of all peers that the node has not answered. Checked
 /// first in `exchange/metadata`.
@@ -76,9 +79,10 @@ pub(crate) const MAX_PROVIDERS_PER_KEY: usize = 20;
 /// share of all.
 pub(crate) const MAX_RECORDS_PER_PROVIDER: usize = 8_192;
 /// Peers dialled for one answer of the DHT. A lying node may name any number.
-/// Checked first in `dht/queries`, as the next one.
+/// Checked first in `dht/queries`.
 pub(crate) const MAX_DIALS_PER_ANSWER: usize = 16;
-/// Providers found by one search that its caller has not taken yet.
+/// Providers found by one search that its caller has not taken yet. Checked
+/// first by the channel that `handle` makes.
 pub(crate) const MAX_FOUND_PROVIDERS: usize = 64;
 
 // Gossip.

@@ -44,11 +44,6 @@ impl MockNet {
         self.commands.recv().await
     }
 
-    /// A command that has been sent already.
-    pub fn try_next(&mut self) -> Option<Command> {
-        self.commands.try_recv().ok()
-    }
-
     async fn expect(&mut self, expected: &str) -> Command {
         match self.next().await {
             Some(command) => command,

@@ -1,12 +1,13 @@
 //! Background upkeep of the store: completing interrupted removals, giving
 //! space back, and removing old records of downloads.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
-use dfs_store::{Batch, Tables};
+use dfs_store::{Batch, Store, StoreError, Tables};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -14,68 +15,67 @@ use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::now_ms;
 use crate::error::NodeError;
 use crate::timing::{
-    DOWNLOAD_RECORD_AGE, PENDING_DELETES_INTERVAL, PRUNE_INTERVAL, RECLAIM_INTERVAL,
+    DOWNLOAD_RECORD_AGE, PENDING_DELETES_INTERVAL, PRUNE_DELAY, PRUNE_INTERVAL, RECLAIM_INTERVAL,
 };
 use crate::workers::{Worker, after, sleep_until};
 
-/// Records of finished downloads that are kept whatever their age.
+/// Records of finished downloads that are kept at any age.
 const MIN_KEPT: usize = 100;
 
-/// Releases the pages that an interrupted removal or addition has left: some
-/// pages a step, at the start, after a failed removal and once an hour.
-pub(crate) struct PendingDeletes {
-    disk: Disk,
-    wake: Arc<Notify>,
-    next: Option<Instant>,
+/// Upkeep of the store that is done in bounded steps: at the start, when the
+/// worker is woken, and once an interval.
+pub(crate) trait Upkeep: Send + 'static {
+    /// Name of the worker.
+    const NAME: &'static str;
+    /// Longest time between two steps.
+    const INTERVAL: Duration;
+
+    /// Does one step. Returns whether another one is worth its work.
+    fn step(store: &dyn Store) -> Result<bool, StoreError>;
 }
 
-impl PendingDeletes {
-    pub(crate) fn new(disk: Disk, wake: Arc<Notify>) -> Self {
-        Self { disk, wake, next: after(Duration::ZERO) }
-    }
-}
+/// Releases the pages that an interrupted removal or addition has left, some
+/// pages a step. Woken when a removal or an addition has failed.
+pub(crate) enum PendingDeletes {}
 
-impl Worker for PendingDeletes {
+impl Upkeep for PendingDeletes {
     const NAME: &'static str = "pending deletes";
-    type Work = ();
+    const INTERVAL: Duration = PENDING_DELETES_INTERVAL;
 
-    async fn wait(&mut self) -> Option<()> {
-        tokio::select! {
-            () = self.wake.notified() => {}
-            () = sleep_until(self.next) => {}
-        }
-        Some(())
-    }
-
-    async fn step(&mut self, (): ()) -> Result<(), NodeError> {
-        self.next = after(PENDING_DELETES_INTERVAL);
-        if self.disk.run(|store| store.release_step()).await?.more {
-            self.next = after(Duration::ZERO);
-        }
-        Ok(())
-    }
-
-    fn next_run(&self) -> Option<Instant> {
-        self.next
+    fn step(store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(store.release_step()?.more)
     }
 }
 
-/// Gives the space of removed chunks back to the file system: one bounded step
-/// at a time, at the start, after each removal and once an hour.
-pub(crate) struct Reclaim {
+/// Gives the space of removed chunks back to the file system. Woken after each
+/// removal.
+pub(crate) enum Reclaim {}
+
+impl Upkeep for Reclaim {
+    const NAME: &'static str = "reclaim";
+    const INTERVAL: Duration = RECLAIM_INTERVAL;
+
+    fn step(store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(store.reclaim_step()?.more)
+    }
+}
+
+/// The worker of one kind of upkeep.
+pub(crate) struct UpkeepWorker<U> {
     disk: Disk,
     wake: Arc<Notify>,
     next: Option<Instant>,
+    upkeep: PhantomData<U>,
 }
 
-impl Reclaim {
+impl<U: Upkeep> UpkeepWorker<U> {
     pub(crate) fn new(disk: Disk, wake: Arc<Notify>) -> Self {
-        Self { disk, wake, next: after(Duration::ZERO) }
+        Self { disk, wake, next: after(Duration::ZERO), upkeep: PhantomData }
     }
 }
 
-impl Worker for Reclaim {
-    const NAME: &'static str = "reclaim";
+impl<U: Upkeep> Worker for UpkeepWorker<U> {
+    const NAME: &'static str = U::NAME;
     type Work = ();
 
     async fn wait(&mut self) -> Option<()> {
@@ -87,8 +87,8 @@ impl Worker for Reclaim {
     }
 
     async fn step(&mut self, (): ()) -> Result<(), NodeError> {
-        self.next = after(RECLAIM_INTERVAL);
-        if self.disk.run(|store| store.reclaim_step()).await?.more {
+        self.next = after(U::INTERVAL);
+        if self.disk.run(U::step).await? {
             self.next = after(Duration::ZERO);
         }
         Ok(())
@@ -108,7 +108,7 @@ pub(crate) struct PruneDownloads {
 
 impl PruneDownloads {
     pub(crate) fn new(disk: Disk) -> Self {
-        Self { disk, next: after(Duration::from_secs(60)) }
+        Self { disk, next: after(PRUNE_DELAY) }
     }
 }
 

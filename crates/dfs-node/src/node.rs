@@ -21,7 +21,7 @@ use crate::download::Downloads;
 use crate::error::{NodeError, report};
 use crate::feed::Feed;
 use crate::gate::Gate;
-use crate::maintenance::{PendingDeletes, PruneDownloads, Reclaim};
+use crate::maintenance::{PendingDeletes, PruneDownloads, Reclaim, UpkeepWorker};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::provide::{Provide, Reprovide};
@@ -96,8 +96,8 @@ impl NodeRuntime {
         let (handle, counted) = (net.clone(), metrics.clone());
         workers.spawn(Reprovide::new(disk.clone(), handle, counted, inbox, provide_interval));
         let release = Arc::new(Notify::new());
-        workers.spawn(PendingDeletes::new(disk.clone(), Arc::clone(&release)));
-        workers.spawn(Reclaim::new(disk.clone(), Arc::clone(&reclaim)));
+        workers.spawn(UpkeepWorker::<PendingDeletes>::new(disk.clone(), Arc::clone(&release)));
+        workers.spawn(UpkeepWorker::<Reclaim>::new(disk.clone(), Arc::clone(&reclaim)));
         workers.spawn(PruneDownloads::new(disk.clone()));
         downloads.resume().await?;
 

@@ -43,13 +43,15 @@ pub(crate) const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest time that a verified chunk stays in memory only.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Records of downloads that ended earlier are removed.
+/// Records of ended downloads that started earlier are removed.
 pub(crate) const DOWNLOAD_RECORD_AGE: Duration = Duration::from_secs(7 * 86_400);
+/// Time from the start of the node to the first look for old download records.
+pub(crate) const PRUNE_DELAY: Duration = Duration::from_secs(60);
 /// Interval at which old download records are looked for.
 pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
-/// Interval at which pending deletes are looked for although none has failed.
+/// Longest time between two looks for pending deletes.
 pub(crate) const PENDING_DELETES_INTERVAL: Duration = Duration::from_secs(3600);
-/// Interval at which space is reclaimed although no content was removed.
+/// Longest time between two looks for space to reclaim.
 pub(crate) const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// First pause before a worker that panicked is started again.

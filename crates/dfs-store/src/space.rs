@@ -27,7 +27,7 @@ pub(crate) struct Space {
 
 impl Space {
     pub(crate) fn new(path: PathBuf) -> Self {
-        // The first chunk looks.
+        // The first chunk makes the first check.
         Self { path, since: AtomicU64::new(STRIDE) }
     }
 

@@ -1,6 +1,6 @@
 //! The interface of a store. [`crate::RocksStore`] is the real one,
 //! [`crate::MemoryStore`] its twin for tests and for nodes without a disk; one
-//! conformance suite holds both to the words below.
+//! conformance suite holds both to the contracts below.
 //!
 //! The traits move encoded rows, so a new record kind adds no method here.
 //! [`crate::Tables`] adds typed access.

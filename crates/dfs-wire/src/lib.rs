@@ -7,8 +7,8 @@
 //! hold this crate to it.
 //!
 //! The codecs check every length before they allocate for it, and return only
-//! well-formed values. They do not check that a value belongs to the CID that
-//! the asker asked for: the asker does. They know no transport; `dfs-net` opens
+//! well-formed values. They do not check that a value belongs to the CID of
+//! the request: the node that sent the request does. They know no transport; `dfs-net` opens
 //! the streams and limits the time.
 //!
 //! ```

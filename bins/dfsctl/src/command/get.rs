@@ -136,7 +136,10 @@ fn describe(state: DownloadState, status: &DownloadStatus) -> String {
                 status.next_try_ms.map(|ms| format!("; next try in {} s", ms.div_ceil(1000)));
             format!("waiting: {}{}", render::escape(&status.reason), next.unwrap_or_default())
         }
-        _ => String::new(),
+        DownloadState::Unspecified
+        | DownloadState::Done
+        | DownloadState::Failed
+        | DownloadState::Cancelled => String::new(),
     }
 }
 

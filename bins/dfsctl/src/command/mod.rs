@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! The commands, one file for each or for each group.
 
 mod add;
 mod announcements;

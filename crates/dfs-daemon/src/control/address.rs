@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::DaemonError;
-
 /// Where the control plane listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlAddress {
@@ -51,21 +49,6 @@ fn tcp(text: &str) -> Option<SocketAddr> {
             Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into())
         }
         _ => text.parse().ok(),
-    }
-}
-
-impl ControlAddress {
-    /// Refuses an address that other machines can reach, unless that is allowed.
-    ///
-    /// # Errors
-    /// [`DaemonError::NotLoopback`].
-    pub fn check(&self, allow_remote: bool) -> Result<(), DaemonError> {
-        match *self {
-            Self::Tcp(addr) if !addr.ip().is_loopback() && !allow_remote => {
-                Err(DaemonError::NotLoopback { addr })
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -225,7 +225,7 @@ impl Admission {
     }
 }
 
-/// The map stays whole whatever panics, as each change is one call.
+/// A panic leaves the map whole, because each change is one call.
 fn lock(unauthenticated: &Mutex<Unauthenticated>) -> MutexGuard<'_, Unauthenticated> {
     unauthenticated.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -74,8 +74,8 @@ impl Control {
         Ok(Self { listener })
     }
 
-    /// Leaves the token where clients find it. The daemon does this once nothing
-    /// else can fail, so that a daemon that cannot start leaves the token of a
+    /// Leaves the token where clients find it. The daemon does this once the
+    /// node runs, so that a daemon that cannot start leaves the token of a
     /// running one alone.
     ///
     /// The token is, in this order: a new one in the configured file, the one
@@ -171,8 +171,8 @@ impl Control {
 
 const DESCRIPTORS_ARE_VALID: &str = "the build generated the descriptors";
 
-/// Reflection in both versions that clients use: `v1`, and `v1alpha`, which
-/// some client libraries still know alone.
+/// Reflection in both versions that clients use: `v1`, and `v1alpha`, the only
+/// one that some client libraries know.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)

@@ -141,7 +141,7 @@ impl<K: Copy + Eq + Hash, C> ChunkServer<K, C> {
         self.admit()
     }
 
-    /// The requests for whose answers there is room, whichever peer's.
+    /// The requests of all peers for whose answers there is room.
     pub(crate) fn admit(&mut self) -> Vec<Serve<C, Response>> {
         let mut admitted = Vec::new();
         while let Some(event) = self.admit_one() {

@@ -128,7 +128,7 @@ pub(crate) fn failure(error: OutboundFailure) -> FetchError {
         OutboundFailure::Timeout => Unreachable::TimedOut.into(),
         OutboundFailure::DialFailure => Unreachable::Dial.into(),
         OutboundFailure::ConnectionClosed => Unreachable::ConnectionClosed.into(),
-        // Another kind of node, which is no offence.
+        // Another kind of node, which is not a fault.
         OutboundFailure::UnsupportedProtocols => FetchError::NotFound,
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             Unreachable::TimedOut.into()

@@ -3,7 +3,7 @@
 //! It is the only writer of the provide rows, besides the removal of content,
 //! which deletes the row in its own batch after the worker has forgotten the
 //! CID. A row is committed when the user asks for it, when an announcement
-//! reached nodes, and when the first one in a row reached none; later misses
+//! reached nodes, and when one reached none after one that did; other misses
 //! change the schedule in memory only.
 
 use std::time::Duration;

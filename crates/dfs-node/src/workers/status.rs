@@ -32,7 +32,7 @@ pub struct WorkerStatus {
     pub last_duration: Option<Duration>,
     /// When the next scheduled step is due.
     pub next_run: Option<Instant>,
-    /// The last error, and when it happened.
+    /// The last error; a later success does not clear it.
     pub last_error: Option<String>,
     /// Panics and failed starts since the node started.
     pub restarts: u64,

@@ -22,7 +22,7 @@ async fn no_task_is_left_after_the_shutdown() {
     fetcher.client().downloads().get_and_wait(cid, hold(20)).await.expect("fetched");
     assert!(fetcher.client().workers().iter().all(|worker| worker.state != WorkerState::Ended));
     // Work that is under way at the stop: a search without an end, a list and
-    // a read that nobody takes further, and a removal.
+    // a read whose receivers the test does not poll, and a removal.
     let missing = dfs_node::Cid::from_bytes([9; 32]);
     let _search = fetcher.client().downloads().get(missing, hold(600)).await.expect("a download");
     let _list = fetcher.client().content().list();

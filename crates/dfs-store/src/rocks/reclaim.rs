@@ -137,7 +137,7 @@ fn collect(engine: &RocksEngine, bytes: u64) -> Result<bool, StoreError> {
     if on.is_ok() {
         compact(engine);
     }
-    // Off again whatever has happened: the option may be on although noting it
+    // Off again also after a failure: the option may be on although noting it
     // has failed.
     let off = engine.db().set_options_cf(family, &[(BLOB_GC, "false")]);
     engine.checked(on.and(off))?;

@@ -68,6 +68,22 @@ pub enum FailureKind {
     Exists,
 }
 
+impl FailureKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Other,
+        Self::InvalidRequest,
+        Self::NotFound,
+        Self::NoProvider,
+        Self::Cancelled,
+        Self::Unreachable,
+        Self::Permission,
+        Self::Verification,
+        Self::NoSpace,
+        Self::Exists,
+    ];
+}
+
 /// Progress of one download. The record does not list the chunks that are
 /// there: a chunk in the store has been verified, and after a restart it is
 /// durable.

@@ -23,7 +23,7 @@ pub struct Item {
     pub name: Option<String>,
     /// When it was added or its download ended, in ms since the Unix epoch.
     pub added_ms: u64,
-    /// Whether it was announced to the network when it was added.
+    /// Whether it was added to be announced to the network.
     pub public: bool,
 }
 

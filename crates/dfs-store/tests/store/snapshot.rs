@@ -100,7 +100,7 @@ fn fill(store: &dyn Store) {
     batch.put::<Downloads>(&three, &download(3, DownloadState::Active));
     batch.put::<Downloads>(&two, &download(2, DownloadState::Done));
     batch.put::<Downloads>(&four, &download(4, DownloadState::Cancelled));
-    for (n, kind) in (101..).zip(KINDS) {
+    for (n, kind) in (101..).zip(FailureKind::ALL) {
         let state = DownloadState::Failed { cause: format!("{kind:?}"), kind };
         let record = DownloadRecord {
             header: None,
@@ -124,19 +124,6 @@ fn fill(store: &dyn Store) {
     store.commit(&batch).expect("commit");
     store.release_pages(owner, &[root.hash], &Batch::default()).expect("release");
 }
-
-const KINDS: [FailureKind; 10] = [
-    FailureKind::Other,
-    FailureKind::InvalidRequest,
-    FailureKind::NotFound,
-    FailureKind::NoProvider,
-    FailureKind::Cancelled,
-    FailureKind::Unreachable,
-    FailureKind::Permission,
-    FailureKind::Verification,
-    FailureKind::NoSpace,
-    FailureKind::Exists,
-];
 
 #[test]
 fn every_row_of_a_small_store_in_rocksdb_is_as_in_the_snapshot() {

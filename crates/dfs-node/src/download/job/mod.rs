@@ -1,7 +1,7 @@
 //! One download: a task that carries out the actions of the state machine.
 //!
-//! The job fetches, then saves ([`saving`]), then writes out ([`write_out`]).
-//! Everything it waits for while it fetches is a future in one set or a branch
+//! The job fetches, saves as it goes ([`saving`]), and then writes out
+//! ([`write_out`]). Everything it waits for while it fetches is a future in one set or a branch
 //! of one `select`, so cancelling means leaving the loop: requests, searches
 //! and pauses are dropped.
 
