@@ -1,9 +1,9 @@
-//! A `dfsd` process of the demo: starts it, waits until it serves, drives it with
+//! A `dfsd` process of a task: starts it, waits until it serves, drives it with
 //! `dfsctl`, and stops it. Dropping a [`Daemon`] kills a process that was not
 //! stopped.
 //!
 //! Knows the command lines of both binaries and the ready file, but not what the
-//! demo shows. Called by `demo`.
+//! task shows. Called by `demo` and `bench`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -70,13 +70,24 @@ impl Daemon {
         &self.dir
     }
 
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A `dfsctl` command against this daemon.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let endpoint = format!("http://{}", self.ready.grpc_addr);
+        let mut command = Command::new(&self.dfsctl);
+        command.args(["--grpc-addr", &endpoint]).args(args);
+        command
+    }
+
     /// Runs `dfsctl` against this daemon. Returns its standard output and how long it
     /// took.
     pub(crate) fn control(&self, args: &[&str]) -> Result<(String, Duration)> {
         let out = self.dir.join("dfsctl.out");
-        let endpoint = format!("http://{}", self.ready.grpc_addr);
-        let mut command = Command::new(&self.dfsctl);
-        command.args(["--grpc-addr", &endpoint]).args(args);
+        let mut command = self.command(args);
         command.stdin(Stdio::null()).stdout(File::create(&out).context("creating a file")?);
         let shown = process::show(&command);
         let started = Instant::now();

@@ -61,7 +61,7 @@ fn prepare(work: &Path, file: Option<PathBuf>, size: u64) -> Result<PathBuf> {
     }
     let path = work.join("sample.bin");
     println!("Making a file of {size} pseudo-random bytes.");
-    sample::write(&path, size)?;
+    sample::write(&path, size, 0)?;
     Ok(path)
 }
 

@@ -38,6 +38,9 @@ cargo xtask COMMAND
                             N is in bytes, or 64K, 100M, 2G (powers of 1024)
   fuzz [--seconds N]        run every fuzz target for N seconds, by default 60
   bench dedup OLD NEW       print how many bytes NEW needs beyond OLD, per profile
+  bench transfer [--size N] [--rounds N] [--write]
+                            time add and get beside cp, nginx + curl, libtorrent and
+                            sendme; --write puts the table into docs/benchmarks.md
 
 Environment: CARGO_TARGET_DIR sets the target directory; KEEP_WORKDIR=1 keeps the
 files of the demo.
@@ -104,21 +107,33 @@ fn demo_options(mut parser: Parser) -> Result<demo::Options> {
 }
 
 fn bench(workspace: &Workspace, mut parser: Parser) -> Result<()> {
-    const USAGE: &str = "usage: cargo xtask bench dedup OLD NEW";
-    let mut values = Vec::new();
+    const USAGE: &str = "usage: cargo xtask bench dedup OLD NEW, or \
+                         cargo xtask bench transfer [--size N] [--rounds N] [--write]";
+    let name = match parser.next()? {
+        Some(Arg::Value(name)) => name.string()?,
+        _ => bail!("which measurement? {USAGE}"),
+    };
+    match name.as_str() {
+        "dedup" => match parser.raw_args()?.collect::<Vec<_>>().as_slice() {
+            [old, new] => bench::dedup(workspace, old.clone(), new.clone()),
+            _ => bail!("`dedup` takes two files; {USAGE}"),
+        },
+        "transfer" => bench::transfer(workspace, &transfer_options(parser)?),
+        unknown => bail!("no measurement `{unknown}`; {USAGE}"),
+    }
+}
+
+fn transfer_options(mut parser: Parser) -> Result<bench::TransferOptions> {
+    let mut options = bench::TransferOptions::default();
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Value(value) => values.push(value),
+            Arg::Long("size") => options.size = sample::parse_size(&parser.value()?.string()?)?,
+            Arg::Long("rounds") => options.rounds = parser.value()?.parse()?,
+            Arg::Long("write") => options.write = true,
             other => return Err(other.unexpected().into()),
         }
     }
-    let mut values = values.into_iter();
-    let name = values.next().with_context(|| format!("which measurement? {USAGE}"))?;
-    match (name.to_str(), values.next(), values.next(), values.next()) {
-        (Some("dedup"), Some(old), Some(new), None) => bench::dedup(workspace, old, new),
-        (Some("dedup"), ..) => bail!("`dedup` takes two files; {USAGE}"),
-        _ => bail!("no measurement `{}`; {USAGE}", name.display()),
-    }
+    Ok(options)
 }
 
 fn fuzz_seconds(mut parser: Parser) -> Result<u64> {

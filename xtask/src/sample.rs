@@ -1,8 +1,9 @@
-//! Generates the file that the demo moves, and compares two files. The file is
-//! pseudo-random, so that no two chunks are equal and nothing compresses.
+//! Generates the files that the demo and the benchmarks move, and compares two
+//! files. The bytes are pseudo-random, so that no two chunks are equal and nothing
+//! compresses.
 //!
 //! Streams all data, so the size of the file does not affect memory use. Called by
-//! `demo`.
+//! `demo` and `bench`.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -25,13 +26,31 @@ pub(crate) fn parse_size(text: &str) -> Result<u64> {
     count.checked_mul(unit).with_context(|| format!("`{text}` is too large"))
 }
 
-/// Writes `size` bytes. The same size gives the same bytes.
-pub(crate) fn write(path: &Path, size: u64) -> Result<()> {
+/// Writes `size` bytes. The same size and seed give the same bytes.
+pub(crate) fn write(path: &Path, size: u64, seed: u64) -> Result<()> {
     let create = || -> io::Result<()> {
         let file = BufWriter::with_capacity(BUFFER, File::create(path)?);
-        fill(file, size)
+        fill(file, size, seed)
     };
     create().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Copies a file, with other bytes inserted at an offset.
+pub(crate) fn write_with_insertion(
+    from: &Path,
+    to: &Path,
+    offset: u64,
+    inserted: u64,
+) -> Result<()> {
+    let create = || -> io::Result<()> {
+        let mut source = File::open(from)?;
+        let mut target = BufWriter::with_capacity(BUFFER, File::create(to)?);
+        io::copy(&mut (&mut source).take(offset), &mut target)?;
+        fill(&mut target, inserted, u64::MAX)?;
+        io::copy(&mut source, &mut target)?;
+        target.flush()
+    };
+    create().with_context(|| format!("writing {}", to.display()))
 }
 
 /// Fails unless both files have the same bytes.
@@ -50,8 +69,10 @@ pub(crate) fn compare(expected: &Path, actual: &Path) -> Result<()> {
 
 /// Xorshift64 after Marsaglia, "Xorshift RNGs" (2003), with the shifts
 /// 13, 7, 17.
-fn fill(mut out: impl Write, size: u64) -> io::Result<()> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ size;
+fn fill(mut out: impl Write, size: u64, seed: u64) -> io::Result<()> {
+    // Mixed, so that every byte depends on the seed. The state must not be 0.
+    let mixed = (size ^ seed.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut state = (0x2545_f491_4f6c_dd1d_u64 ^ mixed ^ (mixed >> 32)).max(1);
     let mut left = size;
     while left > 0 {
         state ^= state << 13;
@@ -112,10 +133,13 @@ mod tests {
     fn a_sample_has_its_size_and_is_reproducible() {
         for size in [0, 1, 8, 1001] {
             let (mut first, mut second) = (Vec::new(), Vec::new());
-            fill(&mut first, size).expect("memory");
-            fill(&mut second, size).expect("memory");
+            fill(&mut first, size, 1).expect("memory");
+            fill(&mut second, size, 1).expect("memory");
             assert_eq!(first.len() as u64, size);
             assert_eq!(first, second);
+            let mut other = Vec::new();
+            fill(&mut other, size, 2).expect("memory");
+            assert_eq!(first == other, size == 0, "another seed gives other bytes");
         }
     }
 

@@ -1,7 +1,5 @@
-//! `cargo xtask bench`: measurements for people to read.
-//!
-//! Builds and starts the program that measures, and measures nothing itself.
-//! Published figures are in `docs/benchmarks.md`. Called by `main`.
+//! Builds and starts the program that counts what a new version needs. It
+//! measures nothing itself.
 
 use std::ffi::OsString;
 
