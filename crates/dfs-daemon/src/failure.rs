@@ -8,7 +8,7 @@ use std::io;
 use dfs_control::Failure;
 use dfs_control::token::TokenError;
 use dfs_node::identity::IdentityError;
-use dfs_node::{FailureKind, NetError, NodeError, StoreError, report};
+use dfs_node::{FailureKind, NetError, NodeError, OutputError, StoreError, report};
 use tonic::Status;
 
 use crate::control::socket::SocketError;
@@ -30,11 +30,14 @@ pub(crate) fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-/// What a user can do about a failed call, as the end of its text.
-pub(crate) fn advice(kind: FailureKind) -> &'static str {
+/// What a user can do about a failed download, as the end of its reason. Its
+/// record has the kind of the error, but not its type.
+pub(crate) fn download_advice(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Exists => "; use --force to replace it",
-        FailureKind::Verification => "; remove it with `dfsctl rm` and get or add it again",
+        FailureKind::Verification => {
+            "; if the stored copy is damaged, remove it with `dfsctl rm` and get it again"
+        }
         FailureKind::Other
         | FailureKind::Usage
         | FailureKind::NotFound
@@ -46,11 +49,35 @@ pub(crate) fn advice(kind: FailureKind) -> &'static str {
     }
 }
 
+/// What a user can do about a failed call, as the end of its text.
+fn call_advice(error: &NodeError) -> &'static str {
+    match error {
+        NodeError::Output(OutputError::Exists { .. }) => "; use --force to replace it",
+        NodeError::Damaged { .. } => "; remove it with `dfsctl rm` and get or add it again",
+        NodeError::Download { kind, .. } => download_advice(*kind),
+        // The texts of a damaged database say what to do.
+        NodeError::Store(_)
+        | NodeError::NotHeld { .. }
+        | NodeError::NothingOf { .. }
+        | NodeError::Read { .. }
+        | NodeError::NotAFile { .. }
+        | NodeError::Changed { .. }
+        | NodeError::TooLarge { .. }
+        | NodeError::Interrupted
+        | NodeError::Output(OutputError::Directory { .. } | OutputError::Write { .. })
+        | NodeError::Stream { .. }
+        | NodeError::Net(_)
+        | NodeError::Identity(_)
+        | NodeError::PartEnded { .. }
+        | NodeError::ShuttingDown => "",
+    }
+}
+
 /// An error of the node as a reply.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(crate) fn to_status(error: NodeError) -> Status {
-    let kind = error.kind();
-    Status::new(failure(kind).code(), format!("{}{}", error.report(), advice(kind)))
+    let text = format!("{}{}", error.report(), call_advice(&error));
+    Status::new(failure(error.kind()).code(), text)
 }
 
 impl DaemonError {
@@ -128,9 +155,10 @@ fn store_advice(error: &StoreError) -> &'static str {
         StoreError::NoSpace { .. } => "; make room on the disk of --db-path",
         StoreError::Corrupt { .. } => {
             ". If a power failure damaged the write-ahead log, dfsd --drop-damaged-log opens the \
-             database without what was written behind the damage"
+             database without what was written behind the damage; if that fails too, its \
+             tables are damaged"
         }
-        StoreError::Rocks { .. } | StoreError::Damaged { .. } => {
+        StoreError::Rocks { .. } | StoreError::Compaction { .. } | StoreError::Damaged { .. } => {
             "; check the disk of --db-path, and report it if the disk is healthy"
         }
     }
@@ -146,5 +174,25 @@ fn identity_advice(error: &IdentityError) -> Cow<'static, str> {
         IdentityError::Invalid { .. }
         | IdentityError::DanglingLink { .. }
         | IdentityError::Io { .. } => "; choose another file with --key-file".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dfs_node::{Cid, StoreDamage};
+
+    use super::*;
+
+    #[test]
+    fn advice_on_damage_is_for_what_is_damaged() {
+        let cid = Cid::from_bytes([7; 32]);
+        let source = dfs_node::Damage::MissingPage(dfs_node::TreeHash::from_bytes([1; 32]));
+        let content = to_status(NodeError::Damaged { cid, source });
+        assert!(content.message().contains("dfsctl rm"), "{content}");
+        let source = StoreDamage::Empty;
+        let row = StoreError::Damaged { family: "item", key: vec![1], source };
+        let database = to_status(NodeError::Store(row));
+        assert!(!database.message().contains("dfsctl rm"), "{database}");
+        assert_eq!(content.code(), database.code());
     }
 }

@@ -242,6 +242,7 @@ fn kind_of_store(error: &StoreError) -> FailureKind {
         | StoreError::Newer { .. }
         | StoreError::Unreleased { .. }
         | StoreError::Foreign { .. }
+        | StoreError::Compaction { .. }
         | StoreError::Rocks { .. } => FailureKind::Other,
     }
 }

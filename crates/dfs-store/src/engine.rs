@@ -42,6 +42,15 @@ pub(crate) trait Engine {
         Ok(self.may_have(family, key) && self.row(family, key)?.is_some())
     }
 
+    /// Up to `limit` rows whose keys start with a prefix. Costs what lies within
+    /// the prefix, whatever is behind it.
+    fn rows_with_prefix(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<EncodedRow>, StoreError>;
+
     /// Up to `limit` rows behind `after`.
     fn rows(
         &self,

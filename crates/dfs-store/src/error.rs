@@ -80,6 +80,14 @@ pub enum StoreError {
         /// What RocksDB answered.
         source: RocksError,
     },
+    /// RocksDB failed to compact its files.
+    #[error(
+        "the database {} could not compact its files; its file LOG says why", path.display()
+    )]
+    Compaction {
+        /// The database directory.
+        path: PathBuf,
+    },
     /// A row cannot be read back as what it was written as.
     #[error("the row {} of column family {family} is damaged", Hex(key))]
     Damaged {
@@ -235,6 +243,12 @@ impl RocksError {
             StoreError::Rocks { path, source }
         }
     }
+}
+
+/// An error and its sources in one line, for the log.
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 fn holder(pid: Option<u32>) -> String {

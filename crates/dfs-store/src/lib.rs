@@ -46,6 +46,11 @@ pub mod tables;
 
 pub use access::{Rows, Tables};
 pub use batch::Batch;
+pub use bytes::Bytes;
+pub use dfs_core::{
+    ChunkHash, Cid, Header, HeaderError, Leaf, Manifest, ManifestError, Page, PageError, Subtree,
+    TreeHash,
+};
 pub use error::{Damage, Foreign, NoSpace, RocksError, StoreError};
 pub use format::STORE_VERSION;
 pub use memory::MemoryStore;

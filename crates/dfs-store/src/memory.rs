@@ -70,6 +70,19 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn rows_with_prefix(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<EncodedRow>, StoreError> {
+        let families = self.families();
+        let Some(rows) = families.get(family.name) else { return Ok(Vec::new()) };
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let within = rows.range::<[u8], _>(from).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(within.take(limit).map(|(key, value)| (key.clone(), value.to_vec())).collect())
+    }
+
     fn write(&self, writes: Writes, _: bool) -> Result<(), StoreError> {
         let mut families = self.families();
         for write in writes.into_changes() {

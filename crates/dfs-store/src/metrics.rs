@@ -23,6 +23,8 @@ metrics! {
         pub reclaimed: Counter [Bytes],
         /// Pages that an owner no longer needed.
         pub pages_released: Counter,
+        /// Pages that could not be read when they were released.
+        pub pages_damaged: Counter,
         /// Chunks removed.
         pub chunks_removed: Counter,
         /// Bytes of chunks removed.

@@ -203,6 +203,15 @@ mod tests {
             self.engine.visit(family, after, visit)
         }
 
+        fn rows_with_prefix(
+            &self,
+            family: Family,
+            prefix: &[u8],
+            limit: usize,
+        ) -> Result<Vec<EncodedRow>, StoreError> {
+            self.engine.rows_with_prefix(family, prefix, limit)
+        }
+
         fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {
             if self.left.get() == 0 {
                 let source = io::ErrorKind::Interrupted.into();

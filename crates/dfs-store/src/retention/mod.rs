@@ -15,11 +15,11 @@ mod references;
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dfs_core::{ChunkHash, TreeHash};
+use dfs_core::{ChunkHash, Page, TreeHash};
 
 use crate::batch::{Batch, Change};
 use crate::engine::{Engine, Writes};
-use crate::error::{Damage, StoreError};
+use crate::error::{Damage, StoreError, report};
 use crate::layout::{self, CHUNK, Family, PAGE, REF, RefKind};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
@@ -93,8 +93,14 @@ impl Retention {
             self.counts.write(engine, writes)?;
         }
         for owner in reassigned {
-            if !references::has_pending_delete(engine, owner)? {
-                self.busy().remove(&owner);
+            // The batch is durable, so an error here is no failure of the commit:
+            // the owner stays busy, and its pending deletes wait for a restart.
+            match references::has_pending_delete(engine, owner) {
+                Ok(true) => {}
+                Ok(false) => drop(self.busy().remove(&owner)),
+                Err(error) => {
+                    tracing::warn!(error = report(&error), "pending deletes wait for a restart");
+                }
             }
         }
         Ok(())
@@ -135,8 +141,10 @@ impl Retention {
                 if key.first() != Some(&(RefKind::PendingDelete as u8)) {
                     return Ok(released);
                 }
-                let (owner, root) = layout::parse_pending_delete(key)
-                    .ok_or_else(|| damaged(REF, key, Damage::KeyLength { len: key.len() }))?;
+                let Some((owner, root)) = layout::parse_pending_delete(key) else {
+                    self.drop_unreadable(engine, key)?;
+                    continue;
+                };
                 if self.busy().contains(&owner) {
                     continue;
                 }
@@ -163,7 +171,10 @@ impl Retention {
             let mut writes = Writes::default();
             let mut chunks = 0;
             for hash in portion {
-                if !removing.is_leased(hash) && !references::is_used(engine, hash, None)? {
+                if engine.may_have(CHUNK, hash.as_bytes())
+                    && !removing.is_leased(hash)
+                    && !references::is_used(engine, hash, None)?
+                {
                     writes.delete(CHUNK, hash.as_bytes().to_vec());
                     chunks += 1;
                 }
@@ -220,11 +231,20 @@ impl Retention {
         let page = if references::is_needed(engine, root, owner)? {
             None
         } else {
-            engine.row(PAGE, key)?
+            writes.delete(PAGE, key.to_vec());
+            match read_page(engine, root) {
+                // Which chunks the page has cannot be told any more. Their
+                // references stay, and so do they; other pages are released.
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Corrupt { .. })) => {
+                    let error = report(&error);
+                    tracing::error!(page = %root, error, "the chunks of a page were not removed");
+                    self.metrics.pages_damaged.inc();
+                    None
+                }
+                page => page?,
+            }
         };
         if let Some(page) = page {
-            let page = Pages::decode(root, &page).map_err(|source| damaged(PAGE, key, source))?;
-            writes.delete(PAGE, key.to_vec());
             let mut leaves = page.leaves().to_vec();
             leaves.sort_unstable_by_key(|leaf| leaf.hash);
             leaves.dedup();
@@ -249,11 +269,82 @@ impl Retention {
         Ok(bytes)
     }
 
+    /// Drops a pending delete whose key is damaged: it can be carried out by no
+    /// step, and would be met by every one.
+    fn drop_unreadable(&self, engine: &impl Engine, key: &[u8]) -> Result<(), StoreError> {
+        let damage = damaged(REF, key, Damage::KeyLength { len: key.len() });
+        tracing::error!(error = report(&damage), "a pending delete was dropped");
+        let mut writes = Writes::default();
+        writes.delete(REF, key.to_vec());
+        engine.write(writes, true)
+    }
+
     fn busy(&self) -> MutexGuard<'_, HashSet<Owner>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The page with this root, if it is stored.
+fn read_page(engine: &impl Engine, root: &TreeHash) -> Result<Option<Page>, StoreError> {
+    let key = root.as_bytes();
+    let Some(row) = engine.row(PAGE, key)? else { return Ok(None) };
+    Pages::decode(root, &row).map(Some).map_err(|source| damaged(PAGE, key, source))
+}
+
 fn damaged(family: Family, key: &[u8], source: Damage) -> StoreError {
     StoreError::Damaged { family: family.name, key: key.to_vec(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use dfs_core::{Cid, Leaf};
+
+    use super::*;
+    use crate::memory::MemoryEngine;
+
+    /// A page of one chunk that is stored, staged by an owner.
+    fn staged(retention: &Retention, engine: &MemoryEngine, n: u8) -> (Owner, TreeHash, ChunkHash) {
+        let bytes = [n; 100];
+        let leaf = Leaf::of(&bytes);
+        let page = Page::new(vec![leaf]).expect("a page");
+        let (owner, root) = (Owner::from(Cid::from_bytes([n; 32])), page.root().hash);
+        let mut batch = Batch::default();
+        batch.put_chunk(leaf.hash, bytes.to_vec().into());
+        batch.stage_page(owner, root, page);
+        retention.commit(engine, &batch).expect("commit");
+        (owner, root, leaf.hash)
+    }
+
+    #[test]
+    fn damaged_rows_do_not_keep_other_pages_from_being_released() {
+        let (retention, engine) = (Retention::default(), MemoryEngine::default());
+        let (_, damaged, kept) = staged(&retention, &engine, 1);
+        let (_, _, removed) = staged(&retention, &engine, 2);
+        let mut writes = Writes::default();
+        writes.put(PAGE, damaged.as_bytes().to_vec(), &b"no page"[..]);
+        let unreadable = vec![RefKind::PendingDelete as u8, 0];
+        writes.put(REF, unreadable.clone(), &[][..]);
+        engine.write(writes, true).expect("write");
+
+        // The additions that have staged them have ended with their process.
+        let restarted = Retention::default();
+        let step = restarted.release_step(&engine).expect("a step");
+        assert_eq!((step.pages, step.bytes, step.more), (2, 100, false));
+        assert!(!engine.may_have(CHUNK, removed.as_bytes()));
+        assert!(engine.may_have(CHUNK, kept.as_bytes()), "its page could not be read");
+        assert!(!engine.may_have(PAGE, damaged.as_bytes()));
+        assert!(!engine.may_have(REF, &unreadable));
+        assert_eq!(restarted.metrics.pages_damaged.get(), 1);
+        assert_eq!(restarted.release_step(&engine).expect("a step"), Released::default());
+    }
+
+    #[test]
+    fn chunks_that_are_not_stored_count_as_no_removed_bytes() {
+        let (retention, engine) = (Retention::default(), MemoryEngine::default());
+        let absent = ChunkHash::of(b"absent");
+        retention.lease(&absent);
+        retention.discard(&engine, &[absent]).expect("discard");
+        assert_eq!(retention.removed(&engine).expect("a counter"), 0);
+        assert_eq!(retention.metrics.chunks_removed.get(), 0);
+    }
 }

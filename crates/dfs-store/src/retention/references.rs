@@ -86,7 +86,6 @@ fn has_other(
     prefix: &[u8],
     except: Option<&[u8]>,
 ) -> Result<bool, StoreError> {
-    // No key is as short as a prefix, so "behind the prefix" misses none.
-    let rows = engine.rows(REF, Some(prefix), 2)?;
-    Ok(rows.iter().any(|(key, _)| key.starts_with(prefix) && Some(key.as_slice()) != except))
+    let rows = engine.rows_with_prefix(REF, prefix, 2)?;
+    Ok(rows.iter().any(|(key, _)| Some(key.as_slice()) != except))
 }

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBatch,
-    WriteOptions,
+    ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, PrefixRange, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use super::options::{RocksOptions, Tune};
 use crate::engine::{Engine, Visit, Writes};
 use crate::error::{RocksError, StoreError};
 use crate::layout::{CHUNK, Family};
+use crate::store::EncodedRow;
 
 /// An open database and its directory.
 pub(crate) struct RocksEngine {
@@ -64,6 +65,12 @@ impl RocksEngine {
         Ok(self.checked(value)?.unwrap_or(0))
     }
 
+    /// How often a flush or a compaction has failed since the store was opened.
+    pub(super) fn background_errors(&self) -> Result<u64, StoreError> {
+        let value = self.db.property_int_value("rocksdb.background-errors");
+        Ok(self.checked(value)?.unwrap_or(0))
+    }
+
     pub(super) fn checked<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StoreError> {
         result.map_err(|error| RocksError::classify(self.path.clone(), error))
     }
@@ -103,6 +110,24 @@ impl Engine for RocksEngine {
             }
         }
         Ok(())
+    }
+
+    fn rows_with_prefix(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<EncodedRow>, StoreError> {
+        let mut options = ReadOptions::default();
+        // Deleted keys behind the prefix, of which a large removal leaves
+        // millions, are not walked over.
+        options.set_iterate_range(PrefixRange(prefix));
+        let rows = self.db.iterator_cf_opt(self.family(family), options, IteratorMode::Start);
+        let rows = rows.take(limit).map(|row| {
+            let (key, value) = self.checked(row)?;
+            Ok((key.into_vec(), value.into_vec()))
+        });
+        rows.collect()
     }
 
     fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    Options, WriteBufferManager,
+    ErrorKind, Options, WriteBufferManager,
 };
 
 use crate::layout::{CHUNK, FAMILIES};
@@ -19,8 +19,9 @@ pub struct RocksOptions {
     /// Memory for blocks and write buffers together, in bytes.
     pub memory_budget: usize,
     /// Opens a database whose write-ahead log is damaged before its end, and
-    /// drops the commits behind the damage. A power failure may damage the end
-    /// of the log in a way that cannot be told from damage before it.
+    /// drops the commits behind the damage; if a later flush rules that out,
+    /// the damaged records alone. A power failure may damage the end of the log
+    /// in a way that cannot be told from damage before it.
     pub drop_damaged_log: bool,
 }
 
@@ -57,6 +58,32 @@ const LEVEL_0_STALL: i32 = i32::MAX;
 
 impl RocksOptions {
     pub(super) fn open(&self, path: &Path, tune: Tune<'_>) -> Result<DB, rocksdb::Error> {
+        if !self.drop_damaged_log {
+            // A record that a crash has cut short ends the log: it was not
+            // acknowledged. Damage before the end is an error. With the default,
+            // everything behind the damage would be dropped in silence.
+            return self.open_with(path, tune, DBRecoveryMode::TolerateCorruptedTailRecords);
+        }
+        let until_damage = self.open_with(path, tune, DBRecoveryMode::PointInTime);
+        match until_damage {
+            // A family is on the disk beyond the damage, so there is no point in
+            // time to which all families can go back. What can be read of every
+            // log is kept instead; content that lacks rows is found damaged when
+            // it is read.
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                tracing::warn!(%error, "damaged records of the write-ahead log are skipped");
+                self.open_with(path, tune, DBRecoveryMode::SkipAnyCorruptedRecord)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_with(
+        &self,
+        path: &Path,
+        tune: Tune<'_>,
+        recovery: DBRecoveryMode,
+    ) -> Result<DB, rocksdb::Error> {
         let cache = Cache::new_lru_cache(self.memory_budget / 4);
         let families = FAMILIES.map(|family| {
             let options = if family == CHUNK {
@@ -68,10 +95,10 @@ impl RocksOptions {
             };
             ColumnFamilyDescriptor::new(family.name, options)
         });
-        DB::open_cf_descriptors(&self.database(), path, families)
+        DB::open_cf_descriptors(&self.database(recovery), path, families)
     }
 
-    fn database(&self) -> Options {
+    fn database(&self, recovery: DBRecoveryMode) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -91,14 +118,7 @@ impl RocksOptions {
         // Written back steadily, not in one burst when a file is closed.
         options.set_bytes_per_sync(4 << 20);
         options.set_max_total_wal_size(64 << 20);
-        // A record that a crash has cut short ends the log: it was not
-        // acknowledged. Damage before the end is an error. With the default,
-        // everything behind the damage would be dropped in silence.
-        options.set_wal_recovery_mode(if self.drop_damaged_log {
-            DBRecoveryMode::PointInTime
-        } else {
-            DBRecoveryMode::TolerateCorruptedTailRecords
-        });
+        options.set_wal_recovery_mode(recovery);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options

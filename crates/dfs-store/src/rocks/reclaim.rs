@@ -104,7 +104,7 @@ impl Reclaimer {
         let removed = retention.removed(engine)?;
         let did = if before.worth_compacting(removed) {
             // Moves keys only, so it works on a disk without room.
-            compact(engine);
+            compact(engine)?;
             retention.forget_removed(engine, removed)?;
             true
         } else if before.worth_collecting() {
@@ -134,18 +134,21 @@ fn collect(engine: &RocksEngine, bytes: u64) -> Result<bool, StoreError> {
     let part = cutoff(oldest, files);
     let family = engine.family(CHUNK);
     let on = engine.db().set_options_cf(family, &[(BLOB_GC, "true"), (CUTOFF, &part)]);
-    if on.is_ok() {
-        compact(engine);
-    }
+    let collected = engine.checked(on).and_then(|()| compact(engine));
     // Off again also after a failure: the option may be on although noting it
     // has failed.
     let off = engine.db().set_options_cf(family, &[(BLOB_GC, "false")]);
-    engine.checked(on.and(off))?;
+    collected.and(engine.checked(off))?;
     Ok(true)
 }
 
 /// Merges all keys of family `chunk`, so that deleted ones are really gone.
-fn compact(engine: &RocksEngine) {
+///
+/// The C interface does not say whether a compaction has failed, so the count of
+/// background errors does. A flush that fails meanwhile counts too; the step is
+/// then repeated for nothing.
+fn compact(engine: &RocksEngine) -> Result<(), StoreError> {
+    let errors = engine.background_errors()?;
     let mut options = CompactOptions::default();
     // RocksDB may move files to the lowest level without merging them. This
     // merges these too, and leaves out what the compaction has just written.
@@ -154,6 +157,10 @@ fn compact(engine: &RocksEngine) {
     options.set_exclusive_manual_compaction(false);
     let family = engine.family(CHUNK);
     engine.db().compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+    if engine.background_errors()? > errors {
+        return Err(StoreError::Compaction { path: engine.path().to_owned() });
+    }
+    Ok(())
 }
 
 /// Sizes of the blob files, the oldest first. RocksDB numbers its files upwards.
@@ -294,6 +301,31 @@ mod tests {
         assert!(!reclaiming.is_finished(), "the compaction was stuck all the time");
         release.send(()).expect("the compaction waits");
         reclaiming.join().expect("no panic").expect("reclaim");
+    }
+
+    #[test]
+    fn a_failed_compaction_is_an_error_and_is_tried_again() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = RocksStore::open(directory.path(), &RocksOptions::default()).expect("open");
+        let (owner, root) = store_page(&store, 0);
+        store_page(&store, 1);
+        store.flush().expect("flush");
+        store.release_pages(owner, &[root], &Batch::default()).expect("release");
+        store.flush().expect("flush");
+        let removed = store.retention.removed(&store.engine).expect("a counter");
+        assert!(removed > 0);
+        // The blocks of keys are read again by the compaction.
+        for entry in std::fs::read_dir(directory.path()).expect("list") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|name| name == "sst") {
+                let mut bytes = std::fs::read(&path).expect("read");
+                bytes[..20].fill(0xa5);
+                std::fs::write(&path, bytes).expect("write");
+            }
+        }
+        let failed = store.reclaim_step();
+        assert!(matches!(failed, Err(StoreError::Compaction { .. })), "{failed:?}");
+        assert_eq!(store.retention.removed(&store.engine).expect("a counter"), removed);
     }
 
     /// Far longer than all commits of the test take.

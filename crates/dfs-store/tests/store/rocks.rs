@@ -391,6 +391,48 @@ fn a_damaged_log_stops_the_opening_and_nothing_acknowledged_is_lost_silently() {
     assert_eq!(store.count::<Items>().expect("count"), left as u64);
 }
 
+/// A flush of chunks begins a new log, and the one before stays for the rows of
+/// the other families. Damage there cannot be mended by going back in time.
+#[test]
+fn damage_in_an_older_log_costs_only_the_damaged_records() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let store = open(&live).expect("open");
+    for n in 0..6 {
+        let sample = sample(n);
+        let mut batch = rows(&sample);
+        batch.put_chunk(sample.leaf.hash, sample.bytes[..3000].to_vec().into());
+        store.commit(&batch).expect("commit");
+        if n % 2 == 1 {
+            let bytes = n.to_le_bytes().repeat(2000);
+            store.put_chunk(&dfs_core::ChunkHash::of(&bytes), &bytes).expect("put");
+            store.flush().expect("flush");
+        }
+    }
+    crash_copy(&live, &crashed);
+    let mut logs: Vec<_> = fs::read_dir(&crashed)
+        .expect("list")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.extension().is_some_and(|name| name == "log"))
+        .collect();
+    logs.sort();
+    assert!(logs.len() > 2, "{logs:?}");
+    let mut bytes = fs::read(&logs[0]).expect("read");
+    bytes[1000] ^= 1;
+    fs::write(&logs[0], &bytes).expect("write");
+
+    assert!(matches!(open(&crashed), Err(StoreError::Corrupt { .. })), "it is not opened silently");
+    let mut options = RocksOptions::default();
+    options.drop_damaged_log = true;
+    let store = RocksStore::open(&crashed, &options).expect("open");
+    let left: Vec<_> = store.scan::<Items>(None, 99).expect("items");
+    assert!((4..6).contains(&left.len()), "{} of six are left", left.len());
+    for n in 2..6 {
+        let cid = sample(n).manifest.cid();
+        assert!(store.get::<Manifests>(&cid).expect("a look").is_some(), "{n} is in a later log");
+    }
+}
+
 #[test]
 fn a_torn_end_of_the_log_loses_only_what_was_not_acknowledged() {
     let directory = tempfile::tempdir().expect("a temporary directory");
