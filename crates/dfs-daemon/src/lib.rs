@@ -18,7 +18,11 @@ mod timing;
 
 pub use control::{ControlAddress, SocketError};
 pub use daemon::{DaemonConfig, Ending, check_addresses, load_identity, run};
-pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig, RocksOptions, StoreConfig};
+pub use dfs_control::ReplaceError;
+pub use dfs_control::tls::CertificateError;
+pub use dfs_control::token::TokenError;
+pub use dfs_metrics::Counter;
+pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig, NodeError, RocksOptions, StoreConfig};
 pub use error::DaemonError;
 pub use log::{Log, LogError, LogFormat, print_error};
 pub use signals::survive_file_size_limit;

@@ -44,10 +44,13 @@ pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
 pub use dfs_core::{ChunkHash, Cid, Header, HeaderError, Kind, Leaf, Manifest, Profile, TreeHash};
 pub use dfs_metrics::Registry;
 pub use dfs_net::{
-    BootstrapStatus, DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError, NetStatus,
-    PeerId, PeerInfo, identity,
+    BootstrapStatus, Bytes, DhtMode, GossipCounters, Keypair, Multiaddr, NetConfig, NetError,
+    NetStatus, PeerId, PeerInfo, SetupError, identity,
 };
-pub use dfs_store::{Item, ProvideRecord, RocksOptions, StoreError};
+pub use dfs_store::{
+    Damage as StoreDamage, Foreign, Item, NoSpace, ProvideRecord, RocksError, RocksOptions,
+    StoreError,
+};
 pub use dfs_wire::Announcement;
 pub use download::{DownloadStatus, Downloads, GetOptions, Phase};
 pub use error::{Damage, FailureKind, NodeError, OutputError, report};

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::request::{cid, millis, narrow, path};
-use crate::failure::{advice, failure, to_status};
+use crate::failure::{download_advice, failure, to_status};
 use crate::timing::PROGRESS_INTERVAL;
 
 pub(super) async fn get(
@@ -109,7 +109,7 @@ fn download(status: &DownloadStatus) -> proto::DownloadStatus {
     };
     let next_try = status.next_try.map(|at| at.saturating_duration_since(Instant::now()));
     let reason = status.reason.as_ref().map(|reason| match status.failure {
-        Some(kind) => format!("{reason}{}", advice(kind)),
+        Some(kind) => format!("{reason}{}", download_advice(kind)),
         None => reason.clone(),
     });
     proto::DownloadStatus {
