@@ -58,6 +58,7 @@ fn call_advice(error: &NodeError) -> &'static str {
         // The texts of a damaged database say what to do.
         NodeError::Store(_)
         | NodeError::NotHeld { .. }
+        | NodeError::NoLongerProvided { .. }
         | NodeError::NothingOf { .. }
         | NodeError::Read { .. }
         | NodeError::NotAFile { .. }
@@ -69,6 +70,7 @@ fn call_advice(error: &NodeError) -> &'static str {
         | NodeError::Net(_)
         | NodeError::Identity(_)
         | NodeError::PartEnded { .. }
+        | NodeError::PartRestarting { .. }
         | NodeError::ShuttingDown => "",
     }
 }
@@ -128,6 +130,7 @@ fn node_advice(error: &NodeError) -> Cow<'static, str> {
         }
         NodeError::Net(_)
         | NodeError::NotHeld { .. }
+        | NodeError::NoLongerProvided { .. }
         | NodeError::NothingOf { .. }
         | NodeError::Read { .. }
         | NodeError::NotAFile { .. }
@@ -139,6 +142,7 @@ fn node_advice(error: &NodeError) -> Cow<'static, str> {
         | NodeError::Damaged { .. }
         | NodeError::Download { .. }
         | NodeError::PartEnded { .. }
+        | NodeError::PartRestarting { .. }
         | NodeError::ShuttingDown => "",
     };
     fixed.into()

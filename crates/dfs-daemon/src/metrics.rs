@@ -151,9 +151,13 @@ async fn scrape(State(exported): State<Arc<Exported>>) -> impl IntoResponse {
 }
 
 async fn healthz(State(exported): State<Arc<Exported>>) -> (StatusCode, String) {
-    let ended = exported.client.workers().into_iter().find(|w| w.state == WorkerState::Ended);
-    if let Some(worker) = ended {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{} has ended\n", worker.name));
+    for worker in exported.client.workers() {
+        let wrong = match worker.state {
+            WorkerState::Ended => "has ended",
+            WorkerState::Restarting if worker.is_essential => "has failed and is started again",
+            WorkerState::Restarting | WorkerState::Waiting | WorkerState::Working => continue,
+        };
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{} {wrong}\n", worker.name));
     }
     match exported.client.network().status().await {
         Ok(_) => (StatusCode::OK, "ok\n".to_owned()),

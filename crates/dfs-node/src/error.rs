@@ -45,6 +45,12 @@ pub enum NodeError {
         /// The content.
         cid: Cid,
     },
+    /// The content was removed, or providing it was stopped, meanwhile.
+    #[error("{cid} is no longer provided: it was removed or unprovided meanwhile")]
+    NoLongerProvided {
+        /// The content.
+        cid: Cid,
+    },
     /// The node has no part of the content.
     #[error("there is nothing of {cid} here")]
     NothingOf {
@@ -122,6 +128,12 @@ pub enum NodeError {
         /// The part.
         part: &'static str,
     },
+    /// A part of the node has failed and is started again.
+    #[error("{part} has failed and is being started again; try again in a moment")]
+    PartRestarting {
+        /// The part.
+        part: &'static str,
+    },
     /// The node is being shut down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -182,7 +194,9 @@ impl NodeError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::NotHeld { .. } | Self::NothingOf { .. } => FailureKind::NotFound,
+            Self::NotHeld { .. } | Self::NoLongerProvided { .. } | Self::NothingOf { .. } => {
+                FailureKind::NotFound
+            }
             Self::Read { source, .. } => kind_of_io(source),
             Self::NotAFile { .. } | Self::TooLarge { .. } => FailureKind::Usage,
             Self::Interrupted => FailureKind::Cancelled,
@@ -196,7 +210,8 @@ impl NodeError {
             Self::Changed { .. }
             | Self::Stream { .. }
             | Self::Net(NetError::Setup(_) | NetError::Provide { .. })
-            | Self::PartEnded { .. } => FailureKind::Other,
+            | Self::PartEnded { .. }
+            | Self::PartRestarting { .. } => FailureKind::Other,
         }
     }
 

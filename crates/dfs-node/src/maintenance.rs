@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::now_ms;
 use crate::error::NodeError;
+use crate::gate::Gate;
 use crate::timing::{
     DOWNLOAD_RECORD_AGE, PENDING_DELETES_INTERVAL, PRUNE_DELAY, PRUNE_INTERVAL, RECLAIM_INTERVAL,
 };
@@ -103,12 +104,13 @@ impl<U: Upkeep> Worker for UpkeepWorker<U> {
 /// own partial data stay until the user removes the content.
 pub(crate) struct PruneDownloads {
     disk: Disk,
+    gate: Gate,
     next: Option<Instant>,
 }
 
 impl PruneDownloads {
-    pub(crate) fn new(disk: Disk) -> Self {
-        Self { disk, next: after(PRUNE_DELAY) }
+    pub(crate) fn new(disk: Disk, gate: Gate) -> Self {
+        Self { disk, gate, next: after(PRUNE_DELAY) }
     }
 }
 
@@ -123,8 +125,7 @@ impl Worker for PruneDownloads {
 
     async fn step(&mut self, (): ()) -> Result<(), NodeError> {
         self.next = after(PRUNE_INTERVAL);
-        let disk = self.disk.clone();
-        let removed = blocking(move || prune(&disk, now_ms(), MIN_KEPT)).await?;
+        let removed = prune(&self.disk, &self.gate, now_ms(), MIN_KEPT).await?;
         if removed > 0 {
             tracing::info!(removed, "old download records removed");
         }
@@ -137,31 +138,43 @@ impl Worker for PruneDownloads {
 }
 
 /// Removes old records and returns how many.
-fn prune(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<usize, NodeError> {
+async fn prune(disk: &Disk, gate: &Gate, now_ms: u64, min_kept: usize) -> Result<usize, NodeError> {
+    let reader = disk.clone();
+    let mut removed = 0;
+    for cid in blocking(move || old_records(&reader, now_ms, min_kept)).await? {
+        // A download of the content may have started since its record was read.
+        let _undisturbed = gate.lock(cid).await;
+        let removal = disk.run(move |store| {
+            let is_old = store.get::<Downloads>(&cid)?.is_some_and(|record| is_prunable(&record));
+            if is_old {
+                store.commit(Batch::default().delete::<Downloads>(&cid))?;
+            }
+            Ok(is_old)
+        });
+        removed += usize::from(removal.await?);
+    }
+    Ok(removed)
+}
+
+/// The contents whose records are old, and not among the latest.
+fn old_records(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<Vec<Cid>, NodeError> {
     let age_ms = u64::try_from(DOWNLOAD_RECORD_AGE.as_millis()).unwrap_or(u64::MAX);
     let store = disk.store();
     let mut ended = Vec::new();
-    let rows = |after: Option<&Cid>, limit| store.scan::<Downloads>(after, limit);
-    for_each(rows, |cid, record: DownloadRecord| {
-        if is_prunable(&record) {
+    let rows = |after: Option<&Cid>, limit| store.scan_each::<Downloads>(after, limit);
+    for_each(rows, |cid, record| {
+        // Damaged records are reported when the node starts.
+        if let Ok(record) = record
+            && is_prunable(&record)
+        {
             ended.push((record.started_ms, cid));
         }
         Ok(())
     })?;
     ended.sort_unstable_by(|a, b| b.cmp(a));
     let old = ended.into_iter().skip(min_kept);
-    let old: Vec<Cid> = old
-        .filter(|(started_ms, _)| started_ms.saturating_add(age_ms) < now_ms)
-        .map(|(_, cid)| cid)
-        .collect();
-    for part in old.chunks(256) {
-        let mut batch = Batch::default();
-        for cid in part {
-            batch.delete::<Downloads>(cid);
-        }
-        store.commit(&batch)?;
-    }
-    Ok(old.len())
+    let old = old.filter(|(started_ms, _)| started_ms.saturating_add(age_ms) < now_ms);
+    Ok(old.map(|(_, cid)| cid).collect())
 }
 
 /// Whether the record owns nothing: the content is held, or the download ended
@@ -194,8 +207,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn old_records_go_unless_they_own_data_or_are_the_latest() {
+    #[tokio::test]
+    async fn old_records_go_unless_they_own_data_or_are_the_latest() {
         let disk = Disk::new(Arc::new(MemoryStore::default()));
         let now = 100 * 86_400_000;
         let rows = [
@@ -221,9 +234,23 @@ mod tests {
             let left = disk.store().scan::<Downloads>(None, 9).expect("downloads");
             left.into_iter().map(|(cid, _)| cid).collect()
         };
-        assert_eq!(prune(&disk, now, 2).expect("prune"), 1, "the latest two stay");
+        let gate = Gate::default();
+        assert_eq!(prune(&disk, &gate, now, 2).await.expect("prune"), 1, "the latest two stay");
         assert_eq!(left(), [1, 2, 3, 5].map(cid));
-        assert_eq!(prune(&disk, now, 0).expect("prune"), 1);
-        assert_eq!(left(), [1, 2, 5].map(cid));
+
+        // A download starts while its record is about to go.
+        let held = gate.lock(cid(3)).await;
+        let (pruning, waiting) = (prune(&disk, &gate, now, 0), async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let mut batch = Batch::default();
+            batch.put::<Downloads>(&cid(3), &record(now, DownloadState::Active));
+            disk.store().commit(&batch).expect("commit");
+            drop(held);
+        });
+        let (removed, ()) = tokio::join!(pruning, waiting);
+        assert_eq!(removed.expect("prune"), 0);
+        assert_eq!(left(), [1, 2, 3, 5].map(cid));
     }
 }

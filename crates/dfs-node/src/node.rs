@@ -29,16 +29,31 @@ use crate::scope::TaskScope;
 use crate::upload::{NetworkEvents, Serving};
 use crate::workers::Workers;
 
-/// A running node. Dropping it without [`NodeRuntime::shutdown`] is like
-/// killing it: nothing acknowledged is lost, but the progress of the last
-/// moments is.
+/// A running node. Dropping it without [`NodeRuntime::shutdown`] tells its tasks
+/// to end and waits for none of them: nothing acknowledged is lost, but the
+/// progress of the last moments may be.
 pub struct NodeRuntime {
     client: NodeClient,
     net: NetHandle,
     disk: Disk,
+    running: Running,
+}
+
+/// The tasks of a node. They are told to end when the value is dropped: with the
+/// node, or by a start that fails half way.
+struct Running {
     /// Additions, reads, lists and removals.
     tasks: TaskScope,
+    downloads: Downloads,
     workers: Workers,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+        self.downloads.cancel_all();
+        self.workers.cancel();
+    }
 }
 
 impl NodeRuntime {
@@ -89,6 +104,11 @@ impl NodeRuntime {
         let downloads = Downloads::new(disk.clone(), net.clone(), gate.clone(), metrics.clone());
 
         let workers = Workers::new(metrics.clone());
+        let running = Running {
+            tasks: tasks.clone(),
+            downloads: downloads.clone(),
+            workers: workers.clone(),
+        };
         let (events, requests) =
             NetworkEvents::new(events, provide.clone(), feed.clone(), metrics.clone());
         workers.spawn(events);
@@ -98,7 +118,7 @@ impl NodeRuntime {
         let release = Arc::new(Notify::new());
         workers.spawn(UpkeepWorker::<PendingDeletes>::new(disk.clone(), Arc::clone(&release)));
         workers.spawn(UpkeepWorker::<Reclaim>::new(disk.clone(), Arc::clone(&reclaim)));
-        workers.spawn(PruneDownloads::new(disk.clone()));
+        workers.spawn(PruneDownloads::new(disk.clone(), gate.clone()));
         downloads.resume().await?;
 
         let network = Network::new(net.clone(), disk.clone(), feed);
@@ -117,11 +137,11 @@ impl NodeRuntime {
             downloads,
             provide,
             network,
-            workers: workers.clone(),
+            workers,
             disk: disk.clone(),
             started: Instant::now(),
         };
-        Ok(Self { client, net, disk, tasks, workers })
+        Ok(Self { client, net, disk, running })
     }
 
     /// The handle of the node.
@@ -133,7 +153,7 @@ impl NodeRuntime {
     /// Waits until a part that the node cannot do without has ended by itself,
     /// and says which. A node that is shut down never resolves it.
     pub async fn failed(&self) -> NodeError {
-        NodeError::PartEnded { part: self.workers.essential_ended().await }
+        NodeError::PartEnded { part: self.running.workers.essential_ended().await }
     }
 
     /// Saves the progress of downloads, ends all tasks and connections, and
@@ -146,14 +166,15 @@ impl NodeRuntime {
     /// so that the order of the stop is one list: each part ends before those
     /// that it uses.
     pub async fn shutdown_after(self, control: impl Future<Output = ()> + Send) {
-        let Self { client, net, disk, tasks, workers } = self;
+        let Self { client: _, net, disk, running } = self;
+        let Running { tasks, downloads, workers } = &running;
         let order: [(&str, BoxFuture<'_, ()>); 6] = [
             // No new call, and the end of every stream.
             ("control", Box::pin(control)),
             // Additions end without a trace; reads and removals finish.
             ("content", Box::pin(tasks.stop())),
             // Each saves its progress and goes on after the restart.
-            ("downloads", Box::pin(client.downloads.stop())),
+            ("downloads", Box::pin(downloads.stop())),
             // Steps finish; answers to peers are dropped.
             ("workers", Box::pin(workers.stop())),
             // Connections and their tasks.
@@ -176,9 +197,13 @@ async fn flush(disk: &Disk) {
 
 #[cfg(test)]
 mod tests {
+    use dfs_store::Table;
+    use dfs_store::tables::Manifests;
     use futures::FutureExt;
 
     use super::*;
+    use crate::download::GetOptions;
+    use crate::error::FailureKind;
     use crate::watched_store::WatchedStore;
     use crate::workers::WorkerState;
 
@@ -204,6 +229,57 @@ mod tests {
         assert_eq!(ended.expect("listed").state, WorkerState::Ended);
         drop(mock);
         assert!(client.status().await.is_err(), "the network has ended");
+        node.shutdown().await;
+    }
+
+    /// Waits until only so many tasks are left.
+    async fn all_ended(before: usize) {
+        let runtime = tokio::runtime::Handle::current();
+        let ended = async {
+            while runtime.metrics().num_alive_tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("tasks are left");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_dropped_or_fails_to_start_leaves_no_task() {
+        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let hour = Duration::from_secs(3600);
+        for fails in [false, true] {
+            let (store, disk) = WatchedStore::new();
+            // The downloads to resume cannot be listed.
+            store.fail_lists(fails);
+            let (net, mock) = NetHandle::mocked();
+            let (_events, receiver) = mpsc::channel(1);
+            let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default()).await;
+            assert_eq!(node.is_err(), fails);
+            drop(node);
+            all_ended(before).await;
+            drop(mock);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_download_ends_it_as_failed() {
+        let (store, disk) = WatchedStore::new();
+        let (net, _mock) = NetHandle::mocked();
+        let (_events, receiver) = mpsc::channel(1);
+        let hour = Duration::from_secs(3600);
+        let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default());
+        let node = node.await.expect("a node");
+        store.panic_at_row_of(Manifests::FAMILY);
+        let cid = dfs_core::Cid::from_bytes([7; 32]);
+        let downloads = node.client().downloads().clone();
+        let failed = downloads.get_and_wait(cid, GetOptions::default()).await;
+        let Err(NodeError::Download { reason, kind: FailureKind::Other }) = failed else {
+            panic!("{failed:?}");
+        };
+        assert!(reason.contains("as the test has asked"), "{reason}");
+        while downloads.active() > 0 {
+            tokio::task::yield_now().await;
+        }
         node.shutdown().await;
     }
 }

@@ -39,6 +39,11 @@ impl TaskScope {
         self.stop.is_cancelled()
     }
 
+    /// Tells every task to end.
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+    }
+
     /// Tells every task to end and waits until all have.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();

@@ -1,14 +1,16 @@
-//! A store for tests: it counts commits, and holds a release of pages until the
-//! test lets it go on.
+//! A store for tests: it counts commits, holds a release of pages until the
+//! test lets it go on, and fails or panics on request.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
 use dfs_core::{ChunkHash, TreeHash};
 use dfs_store::layout::Family;
 use dfs_store::{
-    Batch, ChunkStore, MemoryStore, MetaStore, Owner, Reclaimed, Released, Store, StoreError,
+    Batch, ChunkStore, Damage, MemoryStore, MetaStore, Owner, Reclaimed, Record, Released, Store,
+    StoreError, Table,
 };
 
 use crate::blocking::Disk;
@@ -20,6 +22,10 @@ pub(crate) struct WatchedStore {
     commits: AtomicU64,
     /// The next release of pages reports here, and then waits.
     hold: Mutex<Option<(mpsc::SyncSender<()>, mpsc::Receiver<()>)>>,
+    /// The next read of a row of this family panics.
+    panic_at: Mutex<Option<Family>>,
+    /// Every list of rows fails.
+    lists_fail: AtomicBool,
 }
 
 /// A release of pages that the test holds.
@@ -50,6 +56,21 @@ impl WatchedStore {
         self.commits.load(Ordering::SeqCst)
     }
 
+    /// Makes the next read of a row of a family panic.
+    pub(crate) fn panic_at_row_of(&self, family: Family) {
+        *self.panic_at.lock().expect("not poisoned") = Some(family);
+    }
+
+    /// Makes lists of rows fail, or succeed again.
+    pub(crate) fn fail_lists(&self, fail: bool) {
+        self.lists_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Replaces a row with bytes that are no record.
+    pub(crate) fn damage<T: Table>(&self, key: &T::Key) {
+        self.inner.commit(Batch::default().put::<Garbage<T>>(key, &())).expect("commit");
+    }
+
     /// Holds the next release of pages.
     pub(crate) fn hold_release(&self) -> HeldRelease {
         let (report, reached) = mpsc::sync_channel(1);
@@ -58,6 +79,25 @@ impl WatchedStore {
         HeldRelease { reached, go_on }
     }
 }
+
+/// A table whose rows are no records of `T`.
+struct Garbage<T>(PhantomData<T>);
+
+impl<T: Table> Table for Garbage<T> {
+    const FAMILY: Family = T::FAMILY;
+    type Key = T::Key;
+    type Row = ();
+
+    fn encode((): &()) -> Vec<u8> {
+        vec![0xff]
+    }
+
+    fn decode(_: &T::Key, _: &[u8]) -> Result<(), Damage> {
+        Ok(())
+    }
+}
+
+impl<T: Table> Record for Garbage<T> {}
 
 impl ChunkStore for WatchedStore {
     fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
@@ -100,6 +140,8 @@ impl MetaStore for WatchedStore {
     }
 
     fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let panics = self.panic_at.lock().expect("not poisoned").take_if(|at| *at == family);
+        assert!(panics.is_none(), "as the test has asked");
         self.inner.row(family, key)
     }
 
@@ -109,6 +151,10 @@ impl MetaStore for WatchedStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        if self.lists_fail.load(Ordering::SeqCst) {
+            let source = std::io::ErrorKind::Other.into();
+            return Err(StoreError::Directory { path: "/".into(), source });
+        }
         self.inner.rows(family, after, limit)
     }
 

@@ -44,7 +44,7 @@ mod store;
 mod table;
 pub mod tables;
 
-pub use access::{Rows, Tables};
+pub use access::{EachRow, Rows, Tables};
 pub use batch::Batch;
 pub use bytes::Bytes;
 pub use dfs_core::{

@@ -60,7 +60,10 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
             Ok(freed)
         }
         Err(error) => {
-            content.provide.restore(cid).await?;
+            if let Err(error) = content.provide.restore(cid).await {
+                let error = error.report();
+                tracing::warn!(%cid, error, "not provided until the node starts again");
+            }
             content.release.notify_one();
             Err(error.into())
         }

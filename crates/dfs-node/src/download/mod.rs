@@ -10,6 +10,7 @@ mod status;
 mod write_buffer;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,17 +19,19 @@ use dfs_core::Cid;
 use dfs_net::NetHandle;
 use dfs_store::tables::{self, Destination, DownloadRecord, DownloadState, Items};
 use dfs_store::{Batch, StoreError, Tables};
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use crate::blocking::{Disk, blocking, for_each, send};
 use crate::clock::now_ms;
 use crate::content::export;
-use crate::error::NodeError;
+use crate::error::{NodeError, report};
 use crate::gate::Gate;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::scope::TaskScope;
 use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
+use crate::workers::panic_message;
 use job::{Job, JobCommand};
 
 pub use status::{DownloadStatus, Phase};
@@ -80,11 +83,19 @@ impl Downloads {
         let store = self.shared.disk.clone();
         let active = blocking(move || {
             let mut active = Vec::new();
-            let rows =
-                |after: Option<&Cid>, limit| store.store().scan::<tables::Downloads>(after, limit);
-            for_each(rows, |cid, record: DownloadRecord| {
-                if record.state == DownloadState::Active {
-                    active.push((cid, record));
+            let rows = |after: Option<&Cid>, limit| {
+                store.store().scan_each::<tables::Downloads>(after, limit)
+            };
+            for_each(rows, |cid, record| {
+                match record {
+                    Ok(record) if record.state == DownloadState::Active => {
+                        active.push((cid, record));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        let error = report(&error);
+                        tracing::error!(%cid, error, "a download cannot be resumed");
+                    }
                 }
                 Ok(())
             })
@@ -263,7 +274,12 @@ impl Downloads {
         self.jobs().len()
     }
 
-    /// Stops all jobs with their progress saved, and joins them.
+    /// Stops all jobs with their progress saved.
+    pub(crate) fn cancel_all(&self) {
+        self.shared.tasks.cancel();
+    }
+
+    /// Like [`Self::cancel_all`], and joins the jobs.
     pub(crate) async fn stop(&self) {
         self.shared.tasks.stop().await;
     }
@@ -322,13 +338,21 @@ impl Downloads {
         let (commands, queue) = mpsc::channel(16);
         let (publish, status) = watch::channel(DownloadStatus::of_record(cid, &record));
         let handle = JobHandle { commands, status };
-        let job = Job::new(cid, record, &self.shared, queue, publish);
+        let job = Job::new(cid, record, &self.shared, queue, publish.clone());
         let metrics = self.shared.metrics.clone();
         jobs.insert(cid, handle.clone());
         metrics.downloads_running.set(jobs.len() as u64);
         let (downloads, ended) = (self.clone(), handle.clone());
         let task = async move {
-            let outcome = job.run().await;
+            let outcome = match AssertUnwindSafe(job.run()).catch_unwind().await {
+                Ok(outcome) => outcome,
+                Err(panic) => {
+                    let cause = panic_message(&*panic);
+                    tracing::error!(%cid, cause, "a download has ended by a panic");
+                    publish.send_modify(|status| status.set_panicked(&cause));
+                    "panicked"
+                }
+            };
             metrics.downloads_ended.get_or_create(&OutcomeLabel::of(outcome)).inc();
             downloads.forget(&cid, &ended);
         };

@@ -136,6 +136,16 @@ impl DownloadStatus {
         };
     }
 
+    /// Sets the status to failed by a fault of this program.
+    pub(super) fn set_panicked(&mut self, cause: &str) {
+        self.phase = Phase::Failed;
+        self.reason = Some(format!(
+            "the download has failed by a fault of the node ({cause}); the next start of the node resumes it"
+        ));
+        self.failure = Some(FailureKind::Other);
+        (self.rate, self.next_try) = (0, None);
+    }
+
     /// Sets the status to waiting, until the user has made room.
     pub(super) fn set_waiting(&mut self, reason: String, pause: Duration) {
         self.phase = Phase::Waiting;

@@ -23,6 +23,7 @@ use crate::blocking::{Disk, for_each, send};
 use crate::error::NodeError;
 use crate::gate::Gate;
 use crate::scope::TaskScope;
+use crate::workers::Worker;
 pub use verify::Verified;
 pub(crate) use worker::Reprovide;
 
@@ -165,9 +166,19 @@ impl Provide {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, NodeError> {
         let (respond_to, response) = oneshot::channel();
-        let sent = self.commands.send(command(respond_to)).await;
-        sent.map_err(|_| NodeError::ShuttingDown)?;
-        response.await.map_err(|_| NodeError::ShuttingDown)
+        let call = async {
+            let sent = self.commands.send(command(respond_to)).await;
+            sent.map_err(|_| NodeError::ShuttingDown)?;
+            // A worker that runs answers. One that has panicked does not.
+            response.await.map_err(|_| NodeError::PartRestarting { part: Reprovide::NAME })
+        };
+        let stopping = self.tasks.stopping();
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            // The worker may be between two starts and answer no more.
+            () = stopping.cancelled() => Err(NodeError::ShuttingDown),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dfs_core::Cid;
 use dfs_net::{NetError, NetHandle};
 use dfs_store::tables::{Items, ProvideRecord, Provides};
-use dfs_store::{Batch, Store, Tables};
+use dfs_store::{Batch, Store, StoreError, Tables};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -22,7 +22,7 @@ use super::schedule::Schedule;
 use super::{Command, Inbox};
 use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::Clock;
-use crate::error::NodeError;
+use crate::error::{NodeError, report};
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::timing::{CLOCK_CHECK, PROVIDE_PACE};
 use crate::workers::Worker;
@@ -178,7 +178,7 @@ impl Reprovide {
         if self.schedule.due_ms(&cid).is_none() {
             // The content was removed, or is no longer provided, since then.
             self.net.stop_providing(cid).await?;
-            return Err(NodeError::NotHeld { cid });
+            return Err(NodeError::NoLongerProvided { cid });
         }
         let now = self.clock.now_ms();
         let (reached, label) = match &outcome {
@@ -196,9 +196,17 @@ impl Reprovide {
             Err(error) => tracing::warn!(%cid, %error, "provider record not sent; trying again"),
             Ok(_) => {}
         }
-        let Some(known) = self.disk.run(move |store| store.get::<Provides>(&cid)).await? else {
-            self.schedule.remove(&cid);
-            return Err(NodeError::NotHeld { cid });
+        let known = match self.disk.run(move |store| store.get::<Provides>(&cid)).await {
+            Ok(Some(known)) => known,
+            Ok(None) => {
+                self.schedule.remove(&cid);
+                return Err(NodeError::NoLongerProvided { cid });
+            }
+            // What it said is lost: since when, and when it was last sent.
+            Err(StoreError::Damaged { .. }) => {
+                ProvideRecord { since_ms: now, ..ProvideRecord::default() }
+            }
+            Err(error) => return Err(error.into()),
         };
         let record = ProvideRecord {
             announced_ms: if reached > 0 { Some(now) } else { known.announced_ms },
@@ -236,8 +244,13 @@ impl Worker for Reprovide {
         let disk = self.disk.clone();
         let cids = blocking(move || {
             let mut cids = Vec::new();
-            let rows = |after: Option<&Cid>, limit| disk.store().scan::<Provides>(after, limit);
-            for_each(rows, |cid, _| {
+            let rows =
+                |after: Option<&Cid>, limit| disk.store().scan_each::<Provides>(after, limit);
+            for_each(rows, |cid, row| {
+                if let Err(error) = row {
+                    // The next announcement replaces it.
+                    tracing::error!(%cid, error = report(&error), "a provide row is damaged");
+                }
                 cids.push(cid);
                 Ok(())
             })
@@ -273,7 +286,8 @@ impl Worker for Reprovide {
                     Some(respond_to) => drop(respond_to.send(noted)),
                     // Removed in the meantime, or the node stops.
                     None => match noted {
-                        Ok(_) | Err(NodeError::NotHeld { .. } | NodeError::ShuttingDown) => {}
+                        Ok(_)
+                        | Err(NodeError::NoLongerProvided { .. } | NodeError::ShuttingDown) => {}
                         Err(error) => return Err(error),
                     },
                 }
@@ -289,6 +303,11 @@ impl Worker for Reprovide {
         Ok(())
     }
 
+    async fn refuse(&mut self) {
+        // A dropped command tells its caller.
+        while self.inbox.queue.recv().await.is_some() {}
+    }
+
     fn next_run(&self) -> Option<Instant> {
         let wait = self.schedule.until_next(self.clock.now_ms())?;
         Some(self.not_before.max(Instant::now() + wait))
@@ -302,6 +321,7 @@ mod tests {
     use bytes::Bytes;
     use dfs_net::{MockNet, Reply};
     use dfs_store::tables::Provides;
+    use dfs_store::{MetaStore, Table};
 
     use super::*;
     use crate::clock::TestClock;
@@ -330,6 +350,16 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let (store, disk) = WatchedStore::new();
+            Self::on(store, disk)
+        }
+
+        /// A new worker on the same store.
+        fn restart(&mut self) {
+            let disk = Disk::new(Arc::clone(&self.store) as Arc<dyn Store>);
+            *self = Self::on(Arc::clone(&self.store), disk);
+        }
+
+        fn on(store: Arc<WatchedStore>, disk: Disk) -> Self {
             let (handle, net) = NetHandle::mocked();
             let (gate, tasks, metrics) =
                 (Gate::default(), TaskScope::default(), Metrics::default());
@@ -396,6 +426,69 @@ mod tests {
         assert_eq!(again, cid);
         let pause = before.elapsed();
         assert!((10 * HOUR..=12 * HOUR).contains(&pause), "{pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_damaged_row_is_provided_again_and_holds_up_no_other() {
+        let mut bench = Bench::new();
+        let (damaged, other) = (bench.add("damaged").await, bench.add("other").await);
+        let now_ms = TestClock::START_MS;
+        let record = ProvideRecord { since_ms: 1, ..ProvideRecord::default() };
+        bench.store.commit(Batch::default().put::<Provides>(&other, &record)).expect("commit");
+        bench.store.damage::<Provides>(&damaged);
+        // The worker reads the rows when it starts.
+        bench.restart();
+        for _ in 0..2 {
+            let (_, respond_to) = bench.net.expect_start_providing().await;
+            respond_to.send(Ok(3)).expect("the worker waits");
+        }
+        for (cid, since_ms) in [(damaged, now_ms), (other, 1)] {
+            let repaired = || {
+                bench.store.get::<Provides>(&cid).is_ok_and(|row| {
+                    row.is_some_and(|row| row.sent_to == 3 && row.since_ms == since_ms)
+                })
+            };
+            while !repaired() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_get_an_answer_while_the_worker_cannot_start() {
+        let mut bench = Bench::new();
+        let cid = bench.add("content").await;
+        bench.store.fail_lists(true);
+        bench.restart();
+        while bench.workers.status()[0].restarts == 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = bench.provide.start(cid).await;
+        assert!(matches!(refused, Err(NodeError::PartRestarting { .. })), "{refused:?}");
+        let refused = bench.content.remove(cid).await;
+        assert!(matches!(refused, Err(NodeError::PartRestarting { .. })), "{refused:?}");
+        assert!(bench.store.get::<Items>(&cid).expect("a look").is_some(), "nothing is lost");
+        bench.store.fail_lists(false);
+        let provide = bench.provide.clone();
+        let (_, respond_to) = loop {
+            let provide = provide.clone();
+            let call = tokio::spawn(async move { provide.start(cid).await });
+            tokio::select! {
+                announced = bench.net.expect_start_providing() => break announced,
+                refused = call => assert!(refused.expect("no panic").is_err()),
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        };
+        respond_to.send(Ok(1)).expect("the worker waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_told_to_the_caller_and_is_no_shutdown() {
+        let bench = Bench::new();
+        let cid = bench.add("content").await;
+        bench.store.panic_at_row_of(Items::FAMILY);
+        let failed = bench.provide.start(cid).await;
+        assert!(matches!(failed, Err(NodeError::PartRestarting { .. })), "{failed:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -466,7 +559,7 @@ mod tests {
         respond_to.send(Ok(3)).expect("the worker waits");
         assert_eq!(bench.net.expect_stop_providing().await, cid);
         let outcome = caller.await.expect("no panic");
-        assert!(matches!(outcome, Err(NodeError::NotHeld { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(NodeError::NoLongerProvided { .. })), "{outcome:?}");
         assert_eq!(bench.row(cid), None);
         bench.workers.stop().await;
     }

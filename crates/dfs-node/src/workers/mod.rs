@@ -49,6 +49,12 @@ pub(crate) trait Worker: Send + 'static {
     /// Carries out one piece of work. It is never cut in half.
     fn step(&mut self, work: Self::Work) -> impl Future<Output = Result<(), NodeError>> + Send;
 
+    /// While the worker waits for its next start: refuses what callers ask for,
+    /// so that no caller waits for a worker that may not come back.
+    fn refuse(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// When the next scheduled step is due, if the worker has a schedule.
     fn next_run(&self) -> Option<Instant> {
         None
@@ -78,7 +84,7 @@ impl Workers {
 
     /// Runs a worker until the stop or the end of its input.
     pub(crate) fn spawn<W: Worker>(&self, worker: W) {
-        self.board.register(W::NAME);
+        self.board.register(W::NAME, W::ESSENTIAL);
         let supervised = Supervised {
             worker,
             board: Arc::clone(&self.board),
@@ -113,7 +119,12 @@ impl Workers {
         name.unwrap_or("a worker")
     }
 
-    /// Ends every wait, lets steps under way finish, and joins the tasks.
+    /// Ends every wait, and lets steps under way finish.
+    pub(crate) fn cancel(&self) {
+        self.tasks.cancel();
+    }
+
+    /// Like [`Self::cancel`], and joins the tasks.
     pub(crate) async fn stop(&self) {
         self.tasks.stop().await;
     }
@@ -146,7 +157,10 @@ impl<W: Worker> Supervised<W> {
                     self.board.ended(W::NAME);
                     break;
                 }
-                Ok(RunEnd::StartFailed(error)) => error.report(),
+                Ok(RunEnd::StartFailed(error)) => {
+                    self.metrics.worker_failures.get_or_create(&WorkerLabel::of(W::NAME)).inc();
+                    error.report()
+                }
                 Err(panic) => {
                     self.metrics.worker_panics.get_or_create(&WorkerLabel::of(W::NAME)).inc();
                     panic_message(&*panic)
@@ -157,9 +171,12 @@ impl<W: Worker> Supervised<W> {
             }
             tracing::error!(worker = W::NAME, %cause, retry_s = pause.as_secs(), "a worker has failed and is started again");
             self.board.restarting(W::NAME, cause, (Instant::now() + pause).into_std());
+            let refusing = AssertUnwindSafe(self.worker.refuse()).catch_unwind();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
+                // It ends when there are no callers left; the pause goes on.
+                () = refusing.then(|_| std::future::pending()) => {}
             }
             pause = (pause * 2).min(WORKER_RESTART_MAX);
         }
@@ -221,6 +238,8 @@ mod tests {
     struct Obedient {
         orders: mpsc::Receiver<Order>,
         starts: mpsc::Sender<()>,
+        /// Starts that fail before the first one that does not.
+        failing: u32,
     }
 
     enum Order {
@@ -236,7 +255,15 @@ mod tests {
 
         async fn start(&mut self) -> Result<(), NodeError> {
             self.starts.send(()).await.expect("the test listens");
+            if self.failing > 0 {
+                self.failing -= 1;
+                return Err(NodeError::Interrupted);
+            }
             Ok(())
+        }
+
+        async fn refuse(&mut self) {
+            while self.orders.recv().await.is_some() {}
         }
 
         async fn wait(&mut self) -> Option<Order> {
@@ -256,11 +283,41 @@ mod tests {
     }
 
     fn start() -> (Workers, mpsc::Sender<Order>, mpsc::Receiver<()>) {
+        start_failing(0)
+    }
+
+    fn start_failing(failing: u32) -> (Workers, mpsc::Sender<Order>, mpsc::Receiver<()>) {
         let workers = Workers::new(Metrics::default());
         let (orders, receiver) = mpsc::channel(4);
         let (starts, started) = mpsc::channel(4);
-        workers.spawn(Obedient { orders: receiver, starts });
+        workers.spawn(Obedient { orders: receiver, starts, failing });
         (workers, orders, started)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_cannot_start_refuses_what_it_is_asked_for() {
+        let (workers, orders, mut started) = start_failing(2);
+        started.recv().await.expect("a start");
+        while workers.status()[0].state != WorkerState::Restarting {
+            tokio::task::yield_now().await;
+        }
+        assert!(workers.status()[0].is_essential);
+        let (mut caller, refused) = tokio::sync::oneshot::channel();
+        let before = Instant::now();
+        orders.send(Order::Work(refused)).await.expect("there is room");
+        caller.closed().await;
+        assert!(before.elapsed() < WORKER_RESTART_MIN, "refused at once");
+        started.recv().await.expect("a second start");
+        started.recv().await.expect("a third start");
+        let failures = workers.metrics.worker_failures.get_or_create(&WorkerLabel::of("obedient"));
+        assert_eq!(failures.get(), 2);
+        let (caller, finished) = tokio::sync::oneshot::channel();
+        orders.send(Order::Work(finished)).await.expect("it runs");
+        drop(caller);
+        while workers.status()[0].steps == 0 {
+            tokio::task::yield_now().await;
+        }
+        workers.stop().await;
     }
 
     #[tokio::test(start_paused = true)]

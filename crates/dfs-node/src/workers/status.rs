@@ -22,6 +22,8 @@ pub enum WorkerState {
 pub struct WorkerStatus {
     /// Its name.
     pub name: &'static str,
+    /// Whether the node is of no use without it.
+    pub is_essential: bool,
     /// What it does at the moment.
     pub state: WorkerState,
     /// Steps carried out since the node started.
@@ -45,9 +47,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn register(&self, name: &'static str) {
+    pub(super) fn register(&self, name: &'static str, is_essential: bool) {
         self.workers().push(WorkerStatus {
             name,
+            is_essential,
             state: WorkerState::Waiting,
             steps: 0,
             last_run: None,
