@@ -87,7 +87,7 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
-    /// List what others have announced to everybody
+    /// List what other nodes have announced
     Announcements {
         /// Go on with what is announced from now on
         #[arg(long)]
@@ -114,7 +114,7 @@ pub(crate) enum Command {
 pub(crate) struct Add {
     /// File to add; - for standard input
     pub(crate) file: PathBuf,
-    /// Also announce it to everybody
+    /// Also announce it to all nodes
     #[arg(long)]
     pub(crate) public: bool,
     /// Print the CID without a daemon and without storing anything
@@ -137,7 +137,7 @@ pub(crate) struct Get {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// Give up after this many seconds without a useful answer from anybody; when this joins a
+    /// Give up after this many seconds without a useful answer from a peer; when this joins a
     /// running download, the longer time counts
     #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,

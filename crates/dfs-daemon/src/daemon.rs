@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Control, ControlAddress, PlacedToken};
+use crate::endpoint::Endpoint;
 use crate::error::DaemonError;
 use crate::log::Log;
-use crate::metrics::{Endpoint, Metrics};
+use crate::metrics::Metrics;
 use crate::ready::{self, Addresses};
 use crate::signals::Signals;
 use crate::timing::{CALLS_TIMEOUT, STOP_TIMEOUT};
@@ -76,7 +77,15 @@ pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError>
     if let Some(fingerprint) = &fingerprint {
         tracing::info!(tls_fingerprint = %fingerprint, "control with TLS");
     }
-    let node = NodeRuntime::start_with_metrics(config.node, &mut registry).await?;
+    let node = tokio::select! {
+        started = NodeRuntime::start_with_metrics(config.node, &mut registry) => started?,
+        // Opening a large store takes a while, and goes on on its thread until the
+        // process ends. A store is safe against that as against a crash.
+        signal = signals.recv() => {
+            tracing::info!(signal, "stopping before the start has ended");
+            return Ok(Ending::Cut);
+        }
+    };
     let token = match control.place_token(config.token_file.as_deref()) {
         Ok(token) => token,
         Err(error) => {
@@ -170,7 +179,7 @@ async fn stop_all(node: NodeRuntime, servers: Servers, stop: CancellationToken) 
 /// The tasks that serve calls and metrics.
 struct Servers {
     control: JoinHandle<Result<(), tonic::transport::Error>>,
-    endpoint: Option<JoinHandle<std::io::Result<()>>>,
+    endpoint: Option<JoinHandle<()>>,
     metrics_addr: Option<SocketAddr>,
 }
 

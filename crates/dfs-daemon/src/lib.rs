@@ -6,6 +6,7 @@
 
 mod control;
 mod daemon;
+mod endpoint;
 mod error;
 mod failure;
 mod limits;

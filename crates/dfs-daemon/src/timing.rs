@@ -20,3 +20,8 @@ pub(crate) const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Time to write the last log lines at the end of the process.
 pub(crate) const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for the header of a request to the metrics endpoint, and for the next
+/// request on a connection that stays open.
+pub(crate) const METRICS_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for which measured gauges are fresh enough for the next request.
+pub(crate) const METRICS_FRESH: Duration = Duration::from_secs(1);

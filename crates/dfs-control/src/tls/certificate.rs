@@ -26,7 +26,7 @@ const MAX_FILE: u64 = 64 << 10;
 pub enum CertificateError {
     /// Other users can read the file, or it belongs to one of them.
     #[error(
-        "{} is open to others or not yours, so it is not taken for the key of the control plane; if nobody has copied it, run: chmod go-rwx {}",
+        "{} is open to others or not yours, so it is not taken for the key of the control plane; if no other user has copied it, run: chmod go-rwx {}",
         path.display(), path.display()
     )]
     Exposed {

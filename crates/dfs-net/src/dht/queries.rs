@@ -117,11 +117,11 @@ impl Dht {
         }
     }
 
-    /// Drops expired records, and notices when the routing table is empty.
-    pub(crate) fn on_tick(&mut self, kad: &mut Kad, now: std::time::Instant) {
+    /// Drops expired records, and notices what no event tells: that the routing
+    /// table has become empty, or is no longer.
+    pub(crate) fn on_tick(&mut self, kad: &mut Kad, now: std::time::Instant) -> Vec<Effect> {
         kad.store_mut().sweep(now);
-        self.joined = routing_peers(kad) > 0;
-        self.metrics.dht_routing_peers.set(routing_peers(kad) as u64);
+        self.on_routing_changed(kad)
     }
 
     fn on_routing_changed(&mut self, kad: &mut Kad) -> Vec<Effect> {
@@ -345,5 +345,17 @@ mod tests {
         assert!(matches!(joined[..], [Effect::Emit(NetEvent::DhtJoined)]), "{joined:?}");
         add(&mut kad);
         assert!(dht.on_routing_changed(&mut kad).is_empty());
+    }
+
+    #[tokio::test]
+    async fn joining_is_reported_by_the_tick_if_no_event_has_told_it() {
+        let (mut dht, mut kad) = dht();
+        let now = std::time::Instant::now();
+        assert!(dht.on_tick(&mut kad, now).is_empty());
+        let addr = "/ip4/192.0.2.1/tcp/1".parse().expect("an address");
+        kad.add_address(&PeerId::random(), addr);
+        let joined = dht.on_tick(&mut kad, now);
+        assert!(matches!(joined[..], [Effect::Emit(NetEvent::DhtJoined)]), "{joined:?}");
+        assert!(dht.on_routing_changed(&mut kad).is_empty(), "reported once");
     }
 }

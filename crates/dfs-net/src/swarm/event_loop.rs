@@ -206,8 +206,9 @@ impl EventLoop {
     fn on_tick(&mut self, now: Instant) {
         let is_alone = self.swarm.network_info().num_peers() == 0;
         let behaviour = self.swarm.behaviour_mut();
-        self.dht.on_tick(&mut behaviour.kad, now);
+        let effects = self.dht.on_tick(&mut behaviour.kad, now);
         self.announcements.publish_waiting(&mut behaviour.gossip);
+        self.carry_out(effects, now);
         let effects = self.peers.on_tick(is_alone, now);
         self.carry_out(effects, now);
     }
