@@ -1,6 +1,7 @@
 //! The command line of `dfsd`, as clap reads it, and the settings it stands for.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// Part to take in the DHT
     #[arg(long, value_name = "MODE", default_value = "server")]
     dht_mode: Mode,
+    /// Downloads that fetch at the same time; the rest wait in the order in which they were asked
+    /// for
+    #[arg(long, value_name = "N", default_value_t = NodeConfig::MAX_DOWNLOADS)]
+    max_downloads: NonZeroUsize,
     /// Write addresses and process id there as JSON once everything is up
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -91,6 +96,7 @@ impl Args {
         options.drop_damaged_log = self.drop_damaged_log;
         let mut node = NodeConfig::new(keypair, self.db_path.clone());
         node.store = StoreConfig::Rocks { path: self.db_path, options };
+        node.max_downloads = self.max_downloads;
         node.net.listen = self.listen_p2p;
         node.net.bootstrap = self.bootstrap;
         node.net.mdns = !self.no_mdns;

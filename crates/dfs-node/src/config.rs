@@ -1,5 +1,6 @@
 //! Settings of a node.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,14 +36,21 @@ pub struct NodeConfig {
     /// two days that other nodes keep a provider record. The actual time is up
     /// to a sixth less, spread by CID.
     pub provide_interval: Duration,
+    /// Downloads that fetch at the same time. Further ones wait for their turn, in
+    /// the order in which they were asked for.
+    pub max_downloads: NonZeroUsize,
 }
 
 impl NodeConfig {
+    /// The default of [`Self::max_downloads`]. Each download has buffers of its
+    /// own of up to 60 MB.
+    pub const MAX_DOWNLOADS: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+
     /// A node with this key whose database is in `db_path`.
     #[must_use]
     pub fn new(keypair: Keypair, db_path: PathBuf) -> Self {
         let store = StoreConfig::Rocks { path: db_path, options: RocksOptions::default() };
-        Self { net: NetConfig::new(keypair), store, provide_interval: PROVIDE_INTERVAL }
+        Self::with(NetConfig::new(keypair), store)
     }
 
     /// A node with a new key that keeps everything in memory, does not look
@@ -52,6 +60,10 @@ impl NodeConfig {
         let mut net = NetConfig::new(Keypair::generate_ed25519());
         net.mdns = false;
         net.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a valid address")];
-        Self { net, store: StoreConfig::Memory, provide_interval: PROVIDE_INTERVAL }
+        Self::with(net, StoreConfig::Memory)
+    }
+
+    fn with(net: NetConfig, store: StoreConfig) -> Self {
+        Self { net, store, provide_interval: PROVIDE_INTERVAL, max_downloads: Self::MAX_DOWNLOADS }
     }
 }

@@ -4,6 +4,7 @@
 //! which they stop. What a part does is in its own module.
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,8 @@ impl NodeRuntime {
         };
         let (net, events) = dfs_net::spawn(config.net, registry).await?;
         let disk = Disk::new(store);
-        Self::compose(disk, net, events, config.provide_interval, metrics).await
+        let (interval, max) = (config.provide_interval, config.max_downloads);
+        Self::compose(disk, net, events, interval, max, metrics).await
     }
 
     /// Joins a store and a network into a node. Tests bring their own.
@@ -96,12 +98,14 @@ impl NodeRuntime {
         net: NetHandle,
         events: mpsc::Receiver<NetEvent>,
         provide_interval: Duration,
+        max_downloads: NonZeroUsize,
         metrics: Metrics,
     ) -> Result<Self, NodeError> {
         let (tasks, gate, feed) = (TaskScope::default(), Gate::default(), Feed::new());
         let reclaim = Arc::new(Notify::new());
         let (provide, inbox) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
-        let downloads = Downloads::new(disk.clone(), net.clone(), gate.clone(), metrics.clone());
+        let downloads =
+            Downloads::new(disk.clone(), net.clone(), gate.clone(), max_downloads, metrics.clone());
 
         let workers = Workers::new(metrics.clone());
         let running = Running {
@@ -213,7 +217,8 @@ mod tests {
         let (net, mut mock) = NetHandle::mocked();
         let (events, receiver) = mpsc::channel(1);
         let hour = Duration::from_secs(3600);
-        let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default());
+        let node =
+            NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, Metrics::default());
         let node = node.await.expect("a node");
         assert!(node.failed().now_or_never().is_none(), "it runs");
         let client = node.client().clone();
@@ -253,7 +258,15 @@ mod tests {
             store.fail_lists(fails);
             let (net, mock) = NetHandle::mocked();
             let (_events, receiver) = mpsc::channel(1);
-            let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default()).await;
+            let node = NodeRuntime::compose(
+                disk,
+                net,
+                receiver,
+                hour,
+                NonZeroUsize::MIN,
+                Metrics::default(),
+            )
+            .await;
             assert_eq!(node.is_err(), fails);
             drop(node);
             all_ended(before).await;
@@ -267,7 +280,8 @@ mod tests {
         let (net, _mock) = NetHandle::mocked();
         let (_events, receiver) = mpsc::channel(1);
         let hour = Duration::from_secs(3600);
-        let node = NodeRuntime::compose(disk, net, receiver, hour, Metrics::default());
+        let node =
+            NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, Metrics::default());
         let node = node.await.expect("a node");
         store.panic_at_row_of(Manifests::FAMILY);
         let cid = dfs_core::Cid::from_bytes([7; 32]);

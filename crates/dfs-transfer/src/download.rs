@@ -52,6 +52,8 @@ pub struct Download<P> {
     last_answer: Instant,
     /// While the store has no room: when the owner tries again.
     store_retry: Option<Instant>,
+    /// Whether the download waits for its turn.
+    is_queued: bool,
     has_ended: bool,
 }
 
@@ -73,6 +75,7 @@ impl<P: Peer> Download<P> {
             stored: Tally::default(),
             last_answer: now,
             store_retry: None,
+            is_queued: false,
             has_ended: false,
         }
     }
@@ -107,7 +110,7 @@ impl<P: Peer> Download<P> {
     /// When [`Event::Wake`] is due if no other event comes first.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.has_ended || self.store_retry.is_some() {
+        if self.has_ended || self.is_paused() {
             return None;
         }
         let give_up = self.last_answer + self.config.timeout;
@@ -126,6 +129,9 @@ impl<P: Peer> Download<P> {
     pub fn status(&self, now: Instant) -> Status {
         if self.has_ended {
             return Status::Ended;
+        }
+        if self.is_queued {
+            return Status::Waiting { wait: Wait::Queued, next: None };
         }
         if let Some(next) = self.store_retry {
             return Status::Waiting { wait: Wait::StoreFull, next: Some(next) };
@@ -185,6 +191,11 @@ impl<P: Peer> Download<P> {
         self.peers.known()
     }
 
+    /// Whether the owner lets it send no request.
+    fn is_paused(&self) -> bool {
+        self.store_retry.is_some() || self.is_queued
+    }
+
     fn apply(&mut self, event: Event<P>, now: Instant, actions: &mut Vec<Action<P>>) {
         match event {
             Event::Wake => {}
@@ -233,6 +244,11 @@ impl<P: Peer> Download<P> {
             Event::StoreFull { retry } => self.store_retry = Some(retry),
             Event::StoreFree => {
                 self.store_retry = None;
+                self.last_answer = now;
+            }
+            Event::Queued => self.is_queued = true,
+            Event::Turn => {
+                self.is_queued = false;
                 self.last_answer = now;
             }
         }
@@ -317,8 +333,8 @@ impl<P: Peer> Download<P> {
         if let Some(manifest) = self.completed() {
             return self.end(Action::Complete { manifest }, actions);
         }
-        // The timeout does not run while the store has no room.
-        if self.store_retry.is_some() {
+        // The timeout does not run while the download may not go on.
+        if self.is_paused() {
             return;
         }
         if now >= self.last_answer + self.config.timeout {

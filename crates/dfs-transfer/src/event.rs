@@ -90,6 +90,11 @@ pub enum Event<P> {
     },
     /// The store has room again.
     StoreFree,
+    /// The download has to wait for its turn. The machine sends no request until
+    /// [`Event::Turn`], and the timeout does not run.
+    Queued,
+    /// The download has its turn.
+    Turn,
 }
 
 /// What the owner must do.

@@ -9,6 +9,8 @@ pub enum Wait {
     NoProvider,
     /// The store has no room.
     StoreFull,
+    /// Other downloads have their turn.
+    Queued,
 }
 
 /// Where a download stands.

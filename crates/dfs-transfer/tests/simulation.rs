@@ -346,6 +346,27 @@ fn a_full_store_pauses_a_download_beyond_its_timeout() {
 }
 
 #[test]
+fn the_timeout_does_not_run_while_a_download_waits_for_its_turn() {
+    let start = Instant::now();
+    let config = Config::default();
+    let timeout = config.timeout;
+    let mut download: Download<u8> = Download::new(content(1, 1).manifest.cid(), config, start);
+    assert!(!download.handle(Event::Wake, start).is_empty());
+    assert!(download.handle(Event::Queued, start).is_empty());
+    // The store may be full and have room again meanwhile.
+    download.handle(Event::StoreFull { retry: start }, start);
+    assert!(download.handle(Event::StoreFree, start).is_empty());
+    let later = start + 10 * timeout;
+    assert_eq!(download.next_wake(later), None);
+    assert!(download.handle(Event::DiscoveryEnded, later).is_empty());
+    let queued = Status::Waiting { wait: Wait::Queued, next: None };
+    assert_eq!(download.status(later), queued);
+    let actions = download.handle(Event::Turn, later);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Fail(_))), "{actions:?}");
+    assert!(download.next_wake(later).is_some());
+}
+
+#[test]
 fn a_resumed_download_with_all_chunks_present_asks_no_peer() {
     let content = content(9000, 9000);
     let roots = (0..).zip(content.manifest.page_roots().iter().copied()).collect();

@@ -72,6 +72,7 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -93,7 +94,9 @@ mod tests {
         let (_events, receiver) = mpsc::channel(1);
         let metrics = Metrics::default();
         let hour = Duration::from_secs(3600);
-        let node = NodeRuntime::compose(disk, net, receiver, hour, metrics).await.expect("a node");
+        let node = NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, metrics)
+            .await
+            .expect("a node");
         let client = node.client();
         let bytes = Bytes::from_static(b"content");
         let added = client.content().add_bytes(bytes, AddOptions::default()).await;

@@ -2,14 +2,16 @@
 //!
 //! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
 //! them, a task that carries out what the state machine of `dfs-transfer`
-//! decides; [`write_buffer`] gathers verified chunks on their way into the
-//! store.
+//! decides; [`turns`] limits how many of them fetch at the same time;
+//! [`write_buffer`] gathers verified chunks on their way into the store.
 
 mod job;
 mod status;
+mod turns;
 mod write_buffer;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +35,7 @@ use crate::scope::TaskScope;
 use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
 use crate::workers::panic_message;
 use job::{Job, JobCommand};
+use turns::Turns;
 
 pub use status::{DownloadStatus, Phase};
 
@@ -62,6 +65,7 @@ struct Shared {
     gate: Gate,
     metrics: Metrics,
     jobs: Mutex<HashMap<Cid, JobHandle>>,
+    turns: Turns,
     tasks: TaskScope,
 }
 
@@ -73,9 +77,17 @@ struct JobHandle {
 }
 
 impl Downloads {
-    pub(crate) fn new(disk: Disk, net: NetHandle, gate: Gate, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        disk: Disk,
+        net: NetHandle,
+        gate: Gate,
+        max_downloads: NonZeroUsize,
+        metrics: Metrics,
+    ) -> Self {
         let (jobs, tasks) = (Mutex::default(), TaskScope::default());
-        Self { shared: Arc::new(Shared { disk, net, gate, metrics, jobs, tasks }) }
+        let turns = Turns::new(max_downloads);
+        let shared = Shared { disk, net, gate, metrics, jobs, turns, tasks };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Resumes the downloads that were active when the node last stopped.
@@ -375,5 +387,117 @@ impl Downloads {
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<Cid, JobHandle>> {
         self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use dfs_net::{MockNet, PeerId, Unreachable, metadata};
+
+    use super::*;
+    use crate::content::{AddOptions, Content};
+    use crate::provide::Provide;
+    use crate::watched_store::WatchedStore;
+
+    /// A node without a network, and the contents that the test serves.
+    struct Bench {
+        downloads: Downloads,
+        content: Content,
+        mock: MockNet,
+    }
+
+    impl Bench {
+        fn new(max_downloads: NonZeroUsize) -> Self {
+            let (_, disk) = WatchedStore::new();
+            let (net, mock) = NetHandle::mocked();
+            let (gate, tasks, metrics) =
+                (Gate::default(), TaskScope::default(), Metrics::default());
+            let (provide, _) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
+            let downloads =
+                Downloads::new(disk.clone(), net, gate.clone(), max_downloads, metrics.clone());
+            let content = Content {
+                disk,
+                downloads: downloads.clone(),
+                provide,
+                gate,
+                tasks,
+                metrics,
+                release: Arc::default(),
+                reclaim: Arc::default(),
+            };
+            Self { downloads, content, mock }
+        }
+
+        /// Starts a download of some bytes, up to the request for its page, which
+        /// the test leaves open.
+        async fn start(&mut self, bytes: &'static str) -> (Cid, watch::Receiver<DownloadStatus>) {
+            let profile = dfs_core::Profile::default();
+            let header = *dfs_core::describe(bytes.as_bytes(), profile, |_| Ok(()))
+                .expect("a small file")
+                .header();
+            let cid = header.cid();
+            let status = self.downloads.get(cid, GetOptions::default()).await.expect("recorded");
+            let (asked, found) = self.mock.expect_find_providers().await;
+            assert_eq!(asked, cid);
+            found.send(PeerId::random()).await.expect("the download listens");
+            let (_, _, respond_to) = self.mock.expect_fetch_metadata().await;
+            respond_to.send(Ok(metadata::Response::Header(header))).expect("it waits");
+            (cid, status)
+        }
+    }
+
+    async fn until(status: &mut watch::Receiver<DownloadStatus>, phase: Phase, reason: &str) {
+        let reached = |status: &DownloadStatus| {
+            let found = status.reason.as_deref().unwrap_or_default();
+            status.phase == phase && found.starts_with(reason)
+        };
+        status.wait_for(reached).await.expect("the download goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn downloads_beyond_the_limit_wait_for_their_turn_in_order() {
+        let mut bench = Bench::new(NonZeroUsize::MIN);
+        let (first, mut status) = bench.start("first").await;
+        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+        until(&mut status, Phase::FetchingManifest, "").await;
+
+        let (_, mut second) = bench.start("second").await;
+        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+        until(&mut second, Phase::Waiting, "queued").await;
+        let (third, mut status) = bench.start("third").await;
+        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+        until(&mut status, Phase::Waiting, "queued").await;
+        assert!(bench.downloads.cancel(third).await, "a queued one can be cancelled");
+
+        // Content that was added here needs no turn.
+        let (_, mut held) = bench.start("held").await;
+        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+        until(&mut held, Phase::Waiting, "queued").await;
+        let bytes = Bytes::from_static(b"held");
+        bench.content.add_bytes(bytes, AddOptions::default()).await.expect("added");
+        until(&mut held, Phase::Done, "").await;
+
+        assert!(bench.downloads.cancel(first).await);
+        until(&mut second, Phase::FetchingManifest, "").await;
+        bench.downloads.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_download_without_a_provider_holds_up_no_other() {
+        let mut bench = Bench::new(NonZeroUsize::MIN);
+        let (_, mut first) = bench.start("first").await;
+        let (_, _, page) = bench.mock.expect_fetch_metadata().await;
+        until(&mut first, Phase::FetchingManifest, "").await;
+        // Its provider goes away, and no other is found.
+        page.send(Err(Unreachable::ConnectionClosed.into())).expect("it waits");
+        loop {
+            tokio::select! {
+                command = bench.mock.next() => drop(command.expect("the download goes on")),
+                () = until(&mut first, Phase::Waiting, "no provider") => break,
+            }
+        }
+        assert!(bench.downloads.shared.turns.try_take().is_some(), "the turn is free");
+        bench.downloads.stop().await;
     }
 }

@@ -128,6 +128,7 @@ impl DownloadStatus {
                 let reason = match wait {
                     Wait::StoreFull => "no space left for the database",
                     Wait::NoProvider => "no provider is known or answers",
+                    Wait::Queued => "queued: other downloads are running",
                 };
                 (self.reason, self.next_try) = (Some(reason.to_owned()), next);
                 Phase::Waiting

@@ -365,8 +365,9 @@ mod tests {
                 (Gate::default(), TaskScope::default(), Metrics::default());
             let (provide, inbox) =
                 Provide::new(disk.clone(), handle.clone(), gate.clone(), tasks.clone());
-            let downloads =
-                Downloads::new(disk.clone(), handle.clone(), gate.clone(), metrics.clone());
+            let (net_handle, locks) = (handle.clone(), gate.clone());
+            let max = std::num::NonZeroUsize::MIN;
+            let downloads = Downloads::new(disk.clone(), net_handle, locks, max, metrics.clone());
             let clock = TestClock::new();
             let mut worker = Reprovide::new(disk.clone(), handle, metrics.clone(), inbox, INTERVAL);
             worker.clock = Clock::Test(Arc::clone(&clock));

@@ -22,7 +22,7 @@ use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{FetchError, NetHandle, PeerFault, PeerId, Rate, Unreachable};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Manifests, Pages};
 use dfs_store::{Batch, StoreError, Tables};
-use dfs_transfer::{Action, Config, Download, Event, Fault};
+use dfs_transfer::{Action, Config, Download, Event, Fault, Status, Wait};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +30,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::status::{DownloadStatus, Phase};
+use super::turns::{Turn, Turns};
 use super::write_buffer::{Write, WriteBuffer};
 use crate::blocking::{Disk, blocking};
 use crate::error::{FailureKind, NodeError};
@@ -105,6 +106,11 @@ pub(super) struct Job {
     tasks: TaskScope,
     metrics: Metrics,
     stop: CancellationToken,
+    turns: Turns,
+    /// Held while content is fetched, and while it is written out.
+    turn: Option<Turn>,
+    /// The turn that the job waits for.
+    next_turn: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
     machine: Download<PeerId>,
     running: FuturesUnordered<JobFuture>,
     writing: Option<WriteFuture>,
@@ -130,17 +136,8 @@ impl Job {
         commands: mpsc::Receiver<JobCommand>,
         publish: watch::Sender<DownloadStatus>,
     ) -> Self {
-        let now = Instant::now();
-        let mut config = Config::default();
-        config.timeout = Duration::from_secs(record.timeout_s).min(DOWNLOAD_TIMEOUT_MAX);
-        let machine = match record.header.filter(|header| header.cid() == cid) {
-            Some(header) => {
-                let roots = record.page_roots.iter().copied().collect();
-                Download::resume(header, roots, config, now)
-            }
-            None => Download::new(cid, config, now),
-        };
         Self {
+            machine: machine(cid, &record),
             cid,
             record,
             disk: shared.disk.clone(),
@@ -150,7 +147,9 @@ impl Job {
             stop: shared.tasks.stopping(),
             tasks: shared.tasks.clone(),
             metrics: shared.metrics.clone(),
-            machine,
+            turns: shared.turns.clone(),
+            turn: None,
+            next_turn: None,
             running: FuturesUnordered::new(),
             writing: None,
             discovery: None,
@@ -166,7 +165,10 @@ impl Job {
 
     /// Runs the job to its end, records the end, and names it.
     pub(super) async fn run(mut self) -> &'static str {
-        let ended = match self.obtain().await {
+        let obtained = self.obtain().await;
+        // Its place in the queue is for others.
+        self.next_turn = None;
+        let ended = match obtained {
             Ok(manifest) => self.write_out(&manifest).await,
             Err(stop) => Err(stop),
         };
@@ -213,6 +215,7 @@ impl Job {
         }
         self.feed(Event::Wake)?;
         loop {
+            self.take_or_return_turn()?;
             self.start_write();
             self.publish_progress();
             if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_writing()) {
@@ -228,6 +231,10 @@ impl Job {
                 Some(event) = self.running.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
                 }
+                turn = arrived(&mut self.next_turn) => {
+                    self.turn = Some(turn);
+                    self.feed(Event::Turn)?;
+                }
                 found = next_found(&mut self.discovery) => self.feed(match found {
                     Some(peer) => Event::Provider(peer),
                     None => Event::DiscoveryEnded,
@@ -239,6 +246,26 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Takes a turn before content is fetched, and gives it back when no provider
+    /// is left to fetch from. Without a turn the machine pauses.
+    fn take_or_return_turn(&mut self) -> Result<(), Stop> {
+        let status = self.machine.status(Instant::now());
+        let fetches = self.machine.header().is_some()
+            && matches!(status, Status::FetchingManifest | Status::Downloading);
+        if matches!(status, Status::Waiting { wait: Wait::NoProvider, .. }) {
+            self.turn = None;
+        }
+        if !fetches || self.turn.is_some() || self.next_turn.is_some() {
+            return Ok(());
+        }
+        self.turn = self.turns.try_take();
+        if self.turn.is_some() {
+            return Ok(());
+        }
+        self.next_turn = Some(Box::pin(self.turns.clone().take()));
+        self.feed(Event::Queued)
     }
 
     /// Sets the progress of the record to complete.
@@ -491,12 +518,34 @@ impl Job {
     }
 }
 
+/// The state machine of a download that starts now, from its record.
+fn machine(cid: Cid, record: &DownloadRecord) -> Download<PeerId> {
+    let now = Instant::now();
+    let mut config = Config::default();
+    config.timeout = Duration::from_secs(record.timeout_s).min(DOWNLOAD_TIMEOUT_MAX);
+    match record.header.filter(|header| header.cid() == cid) {
+        Some(header) => {
+            let roots = record.page_roots.iter().copied().collect();
+            Download::resume(header, roots, config, now)
+        }
+        None => Download::new(cid, config, now),
+    }
+}
+
 /// The outcome of the write under way, if there is one.
 async fn written(writing: &mut Option<WriteFuture>) -> Option<(Write, StoreError)> {
     let Some(write) = writing else { return std::future::pending().await };
     let failed = write.await;
     *writing = None;
     failed
+}
+
+/// The turn that the job waits for, if it waits for one.
+async fn arrived(next_turn: &mut Option<Pin<Box<dyn Future<Output = Turn> + Send>>>) -> Turn {
+    let Some(next) = next_turn else { return std::future::pending().await };
+    let turn = next.await;
+    *next_turn = None;
+    turn
 }
 
 /// The next provider found; `None` once, when the search has ended.
