@@ -558,13 +558,17 @@ async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<Pe
     found
 }
 
-/// Hashes a chunk on a blocking thread.
+/// Longest chunk that is hashed in place, in bytes. It takes less time than the
+/// way to another thread and back: BLAKE3 hashes 256 KiB in 80 microseconds.
+const HASHED_IN_PLACE: usize = 256 << 10;
+
+/// Hashes a chunk, a long one on a blocking thread.
 async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
-    blocking(move || {
+    let check = move || {
         let is_it = bytes.len() as u64 == u64::from(leaf.len) && ChunkHash::of(&bytes) == leaf.hash;
         if is_it { Ok(bytes) } else { Err(Fault::Breach) }
-    })
-    .await
+    };
+    if leaf.len as usize <= HASHED_IN_PLACE { check() } else { blocking(check).await }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
