@@ -27,3 +27,5 @@ pub use dfs_node::{DhtMode, Keypair, Multiaddr, NodeConfig, NodeError, RocksOpti
 pub use error::DaemonError;
 pub use log::{Log, LogError, LogFormat, print_error};
 pub use signals::survive_file_size_limit;
+/// Source of [`LogError::Invalid`].
+pub use tracing_subscriber::filter::ParseError;
