@@ -9,5 +9,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let _ = block_on(chunk::read_request(&mut &*data));
-    let _ = block_on(chunk::read_response(&mut &*data));
+    let _ = block_on(chunk::read_answer(&mut &*data, 1 << 10));
 });

@@ -11,7 +11,7 @@ use libp2p::{identify, memory_connection_limits, ping, request_response};
 
 use crate::config::NetConfig;
 use crate::dht::{self, Kad};
-use crate::exchange::{self, ChunkCodec, MetadataCodec};
+use crate::exchange::{self, ChunkExchange, MetadataCodec};
 use crate::gossip::{self, Gossip};
 use crate::limits::{MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS};
 use crate::metrics::Metrics;
@@ -32,12 +32,17 @@ pub(crate) struct NodeBehaviour {
     pub(crate) gossip: Gossip,
     pub(crate) mdns: Toggle<Mdns>,
     pub(crate) metadata: request_response::Behaviour<MetadataCodec>,
-    pub(crate) chunk: request_response::Behaviour<ChunkCodec>,
+    pub(crate) chunks: ChunkExchange,
 }
 
 impl NodeBehaviour {
     /// The metrics of gossipsub go to the registry.
-    pub(crate) fn new(config: &NetConfig, metrics: &Metrics, registry: &mut Registry) -> Self {
+    pub(crate) fn new(
+        config: &NetConfig,
+        chunks: ChunkExchange,
+        metrics: &Metrics,
+        registry: &mut Registry,
+    ) -> Self {
         let keypair = &config.keypair;
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
@@ -52,7 +57,7 @@ impl NodeBehaviour {
             gossip: gossip::behaviour(keypair, registry),
             mdns: mdns(keypair, config.mdns).into(),
             metadata: exchange::metadata_behaviour(),
-            chunk: exchange::chunk_behaviour(),
+            chunks,
         }
     }
 }

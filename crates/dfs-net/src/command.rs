@@ -6,8 +6,8 @@
 //! caller has lost interest.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid};
-use dfs_wire::{Announcement, chunk, metadata};
+use dfs_core::{Cid, Leaf};
+use dfs_wire::{Announcement, metadata};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,14 +77,15 @@ pub enum Command {
         /// Takes the response.
         respond_to: Reply<Result<metadata::Response, FetchError>>,
     },
-    /// Fetch a chunk from a peer.
-    FetchChunk {
+    /// Fetch a run of chunks from a peer.
+    FetchChunks {
         /// The peer to ask.
         peer: PeerId,
-        /// The chunk.
-        hash: ChunkHash,
-        /// Takes the bytes, not hashed.
-        respond_to: Reply<Result<Bytes, FetchError>>,
+        /// Hash and length of each chunk; 1 to 256.
+        leaves: Vec<Leaf>,
+        /// Takes one result for each leaf, in order; the first error but "not found"
+        /// is the last result. It has room for all of them.
+        results: mpsc::Sender<Result<Bytes, FetchError>>,
     },
     /// Answer a metadata request of a peer.
     RespondMetadata {
@@ -92,13 +93,6 @@ pub enum Command {
         id: RequestId,
         /// The answer.
         response: metadata::Response,
-    },
-    /// Answer a chunk request of a peer.
-    RespondChunk {
-        /// The request.
-        id: RequestId,
-        /// The answer.
-        response: chunk::Response,
     },
     /// Disconnect a peer and refuse its connections for an hour.
     Ban {

@@ -77,6 +77,9 @@ pub enum PeerFault {
         /// What the decoder reported.
         source: Breach,
     },
+    /// The peer sent other bytes than those of the chunk that was requested.
+    #[error("the peer sent a chunk with another hash")]
+    WrongChunk,
     /// The peer answered with another kind of response than was asked for.
     #[error("the peer answered another question")]
     WrongResponse,

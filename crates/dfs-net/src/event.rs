@@ -1,7 +1,10 @@
 //! What the network reports to its owner on its own account.
 
-use dfs_wire::{Announcement, chunk, metadata};
+use bytes::Bytes;
+use dfs_core::ChunkHash;
+use dfs_wire::{Announcement, metadata};
 use libp2p::PeerId;
+use tokio::sync::oneshot;
 
 use crate::request_id::RequestId;
 
@@ -18,15 +21,18 @@ pub enum NetEvent {
         /// What the peer asks for.
         request: metadata::Request,
     },
-    /// A peer asks for a chunk. Answer with
-    /// [`crate::NetHandle::respond_chunk`].
+    /// A peer asks for chunks.
     ChunkRequest {
         /// The peer that asks.
         peer: PeerId,
-        /// Identifies the request in the answer.
-        id: RequestId,
-        /// What the peer asks for.
-        request: chunk::Request,
+        /// The chunks, in the order in which the peer wants them.
+        hashes: Vec<ChunkHash>,
+        /// The answer ends with the chunk that makes it at least this long, in
+        /// bytes. The rest is requested again.
+        max_bytes: u64,
+        /// Takes the chunks in the order of the hashes, `None` for one that is not
+        /// held. The last ones may be left out.
+        respond_to: oneshot::Sender<Vec<Option<Bytes>>>,
     },
     /// A node has announced content by gossip.
     Announced {

@@ -1,13 +1,14 @@
 //! The cloneable handle to the network task.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Header, Page, PageProof};
-use dfs_wire::{Announcement, chunk, metadata};
+use dfs_core::{Cid, Header, Leaf, Page, PageProof};
+use dfs_wire::chunk::MAX_HASHES;
+use dfs_wire::{Announcement, metadata};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{Command, Reply};
-use crate::error::{FetchError, NetError, PeerFault};
+use crate::error::{FetchError, NetError, PeerFault, Unreachable};
 use crate::limits::{MAX_COMMANDS, MAX_FOUND_PROVIDERS};
 use crate::mock::MockNet;
 use crate::request_id::RequestId;
@@ -153,14 +154,36 @@ impl NetHandle {
         }
     }
 
-    /// Asks a peer for a chunk. The caller checks the hash.
+    /// Asks a peer for a run of chunks, at most 256 of them. The receiver yields one
+    /// result for each leaf, in their order; chunks have the hash and the length of
+    /// their leaf. [`FetchError::NotFound`] stands for one chunk; any other error ends
+    /// the run, and so does the end of the receiver, which means that the connection
+    /// has closed. Dropping the receiver gives up the run.
+    ///
+    /// # Errors
+    /// [`NetError::Closed`] after the shutdown.
+    ///
+    /// # Panics
+    /// If there is no leaf, or more than 256.
+    pub async fn fetch_chunks(
+        &self,
+        peer: PeerId,
+        leaves: Vec<Leaf>,
+    ) -> Result<mpsc::Receiver<Result<Bytes, FetchError>>, NetError> {
+        assert!((1..=MAX_HASHES).contains(&leaves.len()), "{} leaves", leaves.len());
+        let (results, receiver) = mpsc::channel(leaves.len());
+        self.send(Command::FetchChunks { peer, leaves, results }).await?;
+        Ok(receiver)
+    }
+
+    /// Asks a peer for one chunk.
     ///
     /// # Errors
     /// [`FetchError`] if the peer does not give it.
-    pub async fn fetch_chunk(&self, peer: PeerId, hash: ChunkHash) -> Result<Bytes, FetchError> {
-        self.call(|respond_to| Command::FetchChunk { peer, hash, respond_to })
-            .await
-            .map_err(|_| FetchError::Closed)?
+    pub async fn fetch_chunk(&self, peer: PeerId, leaf: Leaf) -> Result<Bytes, FetchError> {
+        let results = self.fetch_chunks(peer, vec![leaf]).await;
+        let result = results.map_err(|_| FetchError::Closed)?.recv().await;
+        result.unwrap_or_else(|| Err(Unreachable::ConnectionClosed.into()))
     }
 
     /// Answers a [`crate::NetEvent::MetadataRequest`].
@@ -173,18 +196,6 @@ impl NetHandle {
         response: metadata::Response,
     ) -> Result<(), NetError> {
         self.send(Command::RespondMetadata { id, response }).await
-    }
-
-    /// Answers a [`crate::NetEvent::ChunkRequest`].
-    ///
-    /// # Errors
-    /// [`NetError::Closed`] after the shutdown.
-    pub async fn respond_chunk(
-        &self,
-        id: RequestId,
-        response: chunk::Response,
-    ) -> Result<(), NetError> {
-        self.send(Command::RespondChunk { id, response }).await
     }
 
     /// Closes all connections to a peer that sent false content, and refuses
@@ -203,7 +214,8 @@ impl NetHandle {
     }
 
     /// Closes every connection and ends the network. Returns when its tasks,
-    /// those of the connections included, have ended.
+    /// those of the connections included, have ended. The thread of mDNS has been
+    /// told to end, and may still run.
     pub async fn shutdown(&self) {
         // An error means that the event loop has ended already.
         let _ = self.send(Command::Shutdown).await;

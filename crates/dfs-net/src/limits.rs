@@ -36,19 +36,20 @@ pub(crate) const MAX_AGENT_LEN: usize = 128;
 /// `peers/bans`.
 pub(crate) const MAX_BANS: usize = 4_096;
 
-// Requests that this node sends: checked first in `exchange/outgoing`.
+// Requests that this node sends: checked first in `exchange/outgoing`, for chunks in
+// `exchange/chunks/handler`.
 
-/// Requests of one protocol that are on their way to one peer. Further
+/// Requests of one protocol that are on their way to one peer. Further metadata
 /// requests wait for an answer, because the peer refuses streams beyond
-/// [`MAX_STREAMS`].
+/// [`MAX_STREAMS`]; further runs of chunks fail as busy.
 pub(crate) const MAX_REQUESTS_PER_PEER: usize = 64;
-/// Requests of one protocol that wait for their turn at one peer. Each is one
+/// Metadata requests that wait for their turn at one peer. Each is one
 /// call of the node that has not returned; beyond that a call fails as busy.
 pub(crate) const MAX_WAITING_REQUESTS_PER_PEER: usize = 4_096;
 
 // Requests of peers.
 
-/// Streams of one protocol on one connection; libp2p drops the rest with a
+/// Streams of the metadata protocol on one connection; libp2p drops the rest with a
 /// warning. The streams of both directions count, and a stream of an answered
 /// request counts until it is closed, by when the peer may have sent the next
 /// request. So: [`MAX_REQUESTS_PER_PEER`] of ours, as many of the peer, and as
@@ -58,15 +59,28 @@ pub(crate) const MAX_STREAMS: usize = 3 * MAX_REQUESTS_PER_PEER;
 /// Metadata requests of all peers that the node has not answered. Checked
 /// first in `exchange/metadata`.
 pub(crate) const MAX_METADATA_REQUESTS: usize = 256;
-/// Chunk bytes of one peer between admission and the end of the write, counted
-/// as the largest chunk until the answer is known. Checked first in
-/// `exchange/chunks`, as the next two.
-pub(crate) const MAX_SERVED_BYTES_PER_PEER: u64 = 16 << 20;
-/// Chunk bytes of all peers between admission and the end of the write.
+/// Streams of the chunk protocol that a peer may have open on one connection. A
+/// node needs one, and a second one while the first is being closed. Checked first
+/// in `exchange/chunks/handler`.
+pub(crate) const MAX_CHUNK_STREAMS: usize = 2;
+/// Chunks that a peer has requested on one stream and that have not been answered,
+/// 40 bytes each. The node reads no further request meanwhile. Checked first in
+/// `exchange/chunks/serve`, as the next two.
+pub(crate) const MAX_QUEUED_CHUNKS: usize = 4_096;
+/// Chunks that one stream has read from the store at a time.
+pub(crate) const MAX_BATCH_CHUNKS: usize = 64;
+/// Requests for chunks that this node does not hold, on one stream and within a
+/// second. Each costs a look into the store and carries nothing.
+pub(crate) const MAX_MISSES: u32 = 64;
+/// Bytes that one stream has read from the store at a time: reading stops after
+/// the chunk that reaches them. Checked first in `exchange/chunks/budget`, as the
+/// next one.
+pub(crate) const BATCH: u64 = 512 << 10;
+/// Chunk bytes for all peers between the read and the end of the write.
 pub(crate) const MAX_SERVED_BYTES: u64 = 64 << 20;
-/// Chunk requests of one peer that wait for admission. A peer that keeps to
-/// [`MAX_REQUESTS_PER_PEER`] never reaches it.
-pub(crate) const MAX_QUEUED_CHUNK_REQUESTS: usize = 64;
+/// Bytes per second that a peer has to read while others wait for room. A slower
+/// one is disconnected from its stream. Checked first in `exchange/chunks/serve`.
+pub(crate) const MIN_SERVED_RATE: u64 = 32 << 10;
 
 // The DHT.
 

@@ -35,10 +35,10 @@ metrics! {
         pub(crate) sent: Counter [Bytes],
         /// Content and metadata received from peers.
         pub(crate) received: Counter [Bytes],
-        /// Chunk bytes admitted and not yet written to their peers.
+        /// Memory reserved for chunks on their way to peers.
         pub(crate) chunks_being_served: Gauge [Bytes],
-        /// Chunk requests of peers that wait for admission.
-        pub(crate) queued_chunk_requests: Gauge,
+        /// Chunk streams open, by the side that opened them.
+        pub(crate) chunk_streams: Family<Link, Gauge>,
         /// Metadata requests of peers that wait for the answer of the node.
         pub(crate) open_metadata_requests: Gauge,
         /// Announcements of other nodes by what was done with them.
@@ -53,6 +53,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    pub(crate) const INBOUND: Self = Self { direction: "inbound" };
+    pub(crate) const OUTBOUND: Self = Self { direction: "outbound" };
+
     pub(crate) fn of(endpoint: &ConnectedPoint) -> Self {
         Self { direction: if endpoint.is_dialer() { "outbound" } else { "inbound" } }
     }

@@ -17,8 +17,8 @@
 //! ```
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid};
-use dfs_wire::{Announcement, chunk, metadata};
+use dfs_core::{Cid, Leaf};
+use dfs_wire::{Announcement, metadata};
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 
@@ -117,21 +117,15 @@ expect! {
     }
 }
 expect! {
-    /// Takes the next command, which fetches a chunk.
-    expect_fetch_chunk() -> (PeerId, ChunkHash, Reply<Result<Bytes, FetchError>>) {
-        FetchChunk { peer, hash, respond_to } => (peer, hash, respond_to)
+    /// Takes the next command, which fetches a run of chunks.
+    expect_fetch_chunks() -> (PeerId, Vec<Leaf>, mpsc::Sender<Result<Bytes, FetchError>>) {
+        FetchChunks { peer, leaves, results } => (peer, leaves, results)
     }
 }
 expect! {
     /// Takes the next command, which answers a metadata request.
     expect_respond_metadata() -> (RequestId, metadata::Response) {
         RespondMetadata { id, response } => (id, response)
-    }
-}
-expect! {
-    /// Takes the next command, which answers a chunk request.
-    expect_respond_chunk() -> (RequestId, chunk::Response) {
-        RespondChunk { id, response } => (id, response)
     }
 }
 expect! {

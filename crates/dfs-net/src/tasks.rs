@@ -1,5 +1,5 @@
-//! The tasks of one network: the event loop, and one per connection that
-//! libp2p starts. The shutdown waits for all of them.
+//! The tasks of one network: the event loop, one per connection that libp2p
+//! starts, and one per chunk stream. The shutdown waits for all of them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +23,11 @@ impl Tasks {
     pub(crate) fn spawn(&self, event_loop: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(event_loop);
         self.tracker.close();
+    }
+
+    /// Starts the task of a stream, which ends with its connection.
+    pub(crate) fn spawn_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        self.exec(Box::pin(stream));
     }
 
     /// The tasks of a network that has none, as in tests with a mocked network.

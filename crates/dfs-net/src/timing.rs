@@ -17,12 +17,25 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Time after which an unused connection is closed. Setting up a new one costs
 /// several round trips.
 pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(60);
-/// Longest silence on a stream. A whole exchange has no limit, because a slow
-/// line may take minutes for one chunk.
+/// Longest silence on a stream. A slow line may take minutes for one chunk, so only
+/// silence ends a transfer in practice.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Limit that libp2p demands for a whole exchange. [`IDLE_TIMEOUT`] ends
-/// exchanges in practice.
+/// Limit that libp2p demands for a whole exchange of metadata.
 pub(crate) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Time after which this node closes a chunk stream that it does not use. A new
+/// one costs a round trip.
+pub(crate) const UNUSED_STREAM: Duration = Duration::from_secs(30);
+/// Time after which this node closes a chunk stream on which a peer asks for
+/// nothing. An open stream keeps the connection open.
+pub(crate) const IDLE_ASKER: Duration = Duration::from_secs(60);
+/// Longest wait of a stream for room to read chunks into; then the peer is told to
+/// ask again later. Less than [`IDLE_TIMEOUT`], after which the peer gives up.
+pub(crate) const SERVING_WAIT: Duration = Duration::from_secs(5);
+/// Time that a peer has to read a batch of chunks while others wait for room,
+/// beyond what the batch takes at the lowest rate.
+pub(crate) const SLOW_READER_GRACE: Duration = Duration::from_secs(10);
+/// Time over which requests for chunks that are not held are counted.
+pub(crate) const MISSES_WINDOW: Duration = Duration::from_secs(1);
 /// Time that a peer is asked to wait before it repeats a request for which
 /// there is no room now, in milliseconds.
 pub(crate) const BUSY_RETRY_MS: u32 = 500;

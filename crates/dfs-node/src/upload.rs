@@ -4,12 +4,13 @@
 //! requests, a bounded number at a time. How many bytes may be served, and to
 //! whom, `dfs-net` has decided before a request arrives here.
 
-use dfs_core::Cid;
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Cid};
 use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
 use dfs_store::tables::{Items, Manifests, Pages};
 use dfs_store::{Store, StoreError, Tables};
-use dfs_wire::{chunk, metadata};
-use tokio::sync::mpsc;
+use dfs_wire::metadata;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -28,7 +29,15 @@ const QUEUE: usize = 64;
 /// A request of a peer.
 pub(crate) enum Request {
     Metadata { peer: PeerId, id: RequestId, request: metadata::Request },
-    Chunk { peer: PeerId, id: RequestId, request: chunk::Request },
+    Chunks(ChunkRequest),
+}
+
+/// A request for chunks; the fields are those of [`NetEvent::ChunkRequest`].
+pub(crate) struct ChunkRequest {
+    peer: PeerId,
+    hashes: Vec<ChunkHash>,
+    max_bytes: u64,
+    respond_to: oneshot::Sender<Vec<Option<Bytes>>>,
 }
 
 /// Routes the events of the network to the parts of the node.
@@ -79,7 +88,9 @@ impl Worker for NetworkEvents {
             NetEvent::MetadataRequest { peer, id, request } => {
                 Request::Metadata { peer, id, request }
             }
-            NetEvent::ChunkRequest { peer, id, request } => Request::Chunk { peer, id, request },
+            NetEvent::ChunkRequest { peer, hashes, max_bytes, respond_to } => {
+                Request::Chunks(ChunkRequest { peer, hashes, max_bytes, respond_to })
+            }
         };
         self.requests.send(request).await.map_err(|_| NodeError::ShuttingDown)
     }
@@ -129,7 +140,9 @@ impl Worker for Serving {
         let (disk, net, metrics) = (self.disk.clone(), self.net.clone(), self.metrics.clone());
         let span = match &request {
             Request::Metadata { peer, .. } => tracing::debug_span!("metadata request", %peer),
-            Request::Chunk { peer, .. } => tracing::debug_span!("chunk request", %peer),
+            Request::Chunks(ChunkRequest { peer, .. }) => {
+                tracing::debug_span!("chunk request", %peer)
+            }
         };
         let answer = async move {
             let outcome = answer(&disk, &net, request).await;
@@ -158,17 +171,46 @@ async fn answer(disk: &Disk, net: &NetHandle, request: Request) -> &'static str 
             let _ = net.respond_metadata(id, response).await;
             outcome
         }
-        Request::Chunk { id, request, .. } => {
-            let read = disk.run(move |store| store.chunk(&request.hash)).await;
-            let (response, outcome) = match read {
-                Ok(Some(bytes)) => (chunk::Response::Found(bytes), "found"),
-                Ok(None) => (chunk::Response::NotFound, "not found"),
-                Err(error) => (chunk::Response::NotFound, store_failed(&error)),
+        Request::Chunks(ChunkRequest { hashes, max_bytes, respond_to, .. }) => {
+            let read = disk.run(move |store| Ok(chunks_of(store, &hashes, max_bytes))).await;
+            let (chunks, outcome) = match read {
+                Ok((chunks, outcome)) => (chunks, outcome),
+                Err(error) => (Vec::new(), store_failed(&error)),
             };
-            let _ = net.respond_chunk(id, response).await;
+            // The error means that the stream has ended.
+            let _ = respond_to.send(chunks);
             outcome
         }
     }
+}
+
+/// Reads chunks until they have `max_bytes` together, and names the outcome. A
+/// chunk that cannot be read is not held, as far as the peer is concerned.
+fn chunks_of(
+    store: &dyn Store,
+    hashes: &[ChunkHash],
+    max_bytes: u64,
+) -> (Vec<Option<Bytes>>, &'static str) {
+    let (mut chunks, mut bytes, mut outcome) = (Vec::new(), 0, "found");
+    for hash in hashes {
+        let chunk = match store.chunk(hash) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                outcome = store_failed(&error);
+                None
+            }
+        };
+        match &chunk {
+            Some(chunk) => bytes += chunk.len() as u64,
+            None if outcome == "found" => outcome = "not found",
+            None => {}
+        }
+        chunks.push(chunk);
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    (chunks, outcome)
 }
 
 fn store_failed(error: &StoreError) -> &'static str {

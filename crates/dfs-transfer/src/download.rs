@@ -7,10 +7,12 @@ use dfs_core::{Cid, Header, Kind, Leaf, Manifest, Page, PageProof, Subtree};
 
 use crate::discovery::Discovery;
 use crate::error::DownloadError;
-use crate::event::{Action, Event, Fault, Peer};
+use crate::event::{Action, Event, Fault, Peer, RunId};
 use crate::inflight::InFlight;
-use crate::limits::{DEFAULT_MAX_INFLIGHT, HEADER_REQUESTS};
+use crate::lacking::Lacking;
+use crate::limits::{DEFAULT_MAX_INFLIGHT, HEADER_REQUESTS, WORTHWHILE_ROOM};
 use crate::peer::Peers;
+use crate::requests::{Requests, Settled};
 use crate::status::{Status, Wait};
 use crate::timing::DEFAULT_TIMEOUT;
 use crate::window::{Tally, Window};
@@ -41,11 +43,12 @@ pub struct Download<P> {
     header: Option<Header>,
     headers: InFlight<P, P>,
     pages: InFlight<u64, P>,
-    chunks: InFlight<(u64, Leaf), P>,
+    requests: Requests<P>,
+    lacking: Lacking<P>,
     /// Present as soon as the header is.
     window: Option<Window>,
-    /// Content bytes requested and not yet received.
-    inflight: u64,
+    /// Pages that the owner is loading, or committing and probing.
+    local_work: u32,
     /// Content in the store.
     stored: Tally,
     /// Time of the last useful answer of a peer, or of the start.
@@ -69,9 +72,10 @@ impl<P: Peer> Download<P> {
             header: None,
             headers: InFlight::new(),
             pages: InFlight::new(),
-            chunks: InFlight::new(),
+            requests: Requests::new(),
+            lacking: Lacking::new(),
             window: None,
-            inflight: 0,
+            local_work: 0,
             stored: Tally::default(),
             last_answer: now,
             store_retry: None,
@@ -113,15 +117,17 @@ impl<P: Peer> Download<P> {
         if self.has_ended || self.is_paused() {
             return None;
         }
-        let give_up = self.last_answer + self.config.timeout;
+        let give_up = self.gives_up_at();
         let others = [
             self.discovery.next(),
             self.peers.next_ready(now),
             self.headers.next_slow(now),
             self.pages.next_slow(now),
-            self.chunks.next_slow(now),
+            self.requests.next_slow(now),
+            self.lacking.next(now),
+            give_up,
         ];
-        others.into_iter().flatten().chain([give_up]).min()
+        others.into_iter().flatten().min()
     }
 
     /// Where the download stands.
@@ -136,7 +142,7 @@ impl<P: Peer> Download<P> {
         if let Some(next) = self.store_retry {
             return Status::Waiting { wait: Wait::StoreFull, next: Some(next) };
         }
-        if self.peers.useful() == 0 && self.inflight == 0 {
+        if self.peers.useful() == 0 && self.requests.is_empty() {
             let times = [self.discovery.next(), self.peers.next_ready(now)];
             let next = times.into_iter().flatten().min();
             return if self.discovery.is_running() || next.is_none_or(|at| at <= now) {
@@ -196,6 +202,12 @@ impl<P: Peer> Download<P> {
         self.store_retry.is_some() || self.is_queued
     }
 
+    /// When the download fails unless a useful answer comes first. The time does not
+    /// run while the owner reads and probes pages, which may take long.
+    fn gives_up_at(&self) -> Option<Instant> {
+        (self.local_work == 0).then(|| self.last_answer + self.config.timeout)
+    }
+
     fn apply(&mut self, event: Event<P>, now: Instant, actions: &mut Vec<Action<P>>) {
         match event {
             Event::Wake => {}
@@ -203,10 +215,12 @@ impl<P: Peer> Download<P> {
             Event::DiscoveryEnded => self.discovery.finish(self.peers.useful(), now),
             Event::Header { peer, result } => {
                 self.headers.complete(peer);
+                self.peers.record_answer(peer);
                 let result = result.and_then(|header| self.accept_header(header));
                 self.settle(peer, result, now, actions);
             }
             Event::Page { peer, index, result } => {
+                self.peers.record_answer(peer);
                 let result =
                     result.and_then(|(page, proof)| self.accept_page(index, page, &proof, actions));
                 if result.is_ok() {
@@ -218,28 +232,29 @@ impl<P: Peer> Download<P> {
                 }
                 self.settle(peer, result, now, actions);
             }
-            Event::PageLoaded { index, page } => self.accept_loaded_page(index, page, actions),
+            Event::PageLoaded { index, page } => {
+                self.end_local_work(now);
+                self.accept_loaded_page(index, page, actions);
+            }
             Event::PageCommitted { index, present } => {
+                self.end_local_work(now);
                 if let Some(window) = &mut self.window {
                     self.stored += window.page_probed(index, &present);
                 }
             }
-            Event::Chunk { peer, page, leaf, result } => {
-                self.inflight = self.inflight.saturating_sub(leaf.len.into());
-                if let Some(window) = &mut self.window {
-                    match result {
-                        Ok(()) => {
-                            self.chunks.complete((page, leaf));
-                            self.stored += window.chunk_stored(leaf);
-                        }
-                        Err(_) if self.chunks.remove((page, leaf), peer) => {
-                            window.return_chunk(page, leaf);
-                        }
-                        // Another peer may still send it.
-                        Err(_) => {}
-                    }
-                }
-                self.settle(peer, result, now, actions);
+            Event::Chunk { run, leaf } => self.accept_chunk(run, leaf, now, actions),
+            Event::NotHeld { run, leaf } => {
+                let Some(peer) = self.owing_peer(run, &leaf) else { return };
+                self.lacking.add(peer, leaf, now);
+                let (settled, page) = self.requests.refused(run, &leaf);
+                self.release(settled, actions);
+                self.put_back(page.map(|page| (page, leaf)));
+                self.settle(peer, Err(Fault::NotFound), now, actions);
+            }
+            Event::RunFailed { run, fault } => {
+                let Some(peer) = self.requests.peer(run) else { return };
+                self.end_run(run, actions);
+                self.settle(peer, Err(fault), now, actions);
             }
             Event::StoreFull { retry } => self.store_retry = Some(retry),
             Event::StoreFree => {
@@ -252,6 +267,51 @@ impl<P: Peer> Download<P> {
                 self.last_answer = now;
             }
         }
+    }
+
+    fn end_local_work(&mut self, now: Instant) {
+        self.local_work = self.local_work.saturating_sub(1);
+        self.last_answer = now;
+    }
+
+    /// The peer of a run that still lacks the chunk.
+    fn owing_peer(&self, run: RunId, leaf: &Leaf) -> Option<P> {
+        self.requests.peer(run).filter(|_| self.requests.is_owed(run, leaf))
+    }
+
+    fn accept_chunk(&mut self, run: RunId, leaf: Leaf, now: Instant, actions: &mut Vec<Action<P>>) {
+        let Some(peer) = self.owing_peer(run, &leaf) else { return };
+        let mut settled = self.requests.received(run, &leaf);
+        // Copies are requested of slow chunks only, so these peers were slow.
+        for slow in std::mem::take(&mut settled.overtaken) {
+            self.settle(slow, Err(Fault::TimedOut), now, actions);
+        }
+        self.release(settled, actions);
+        if let Some(window) = &mut self.window {
+            self.stored += window.chunk_stored(leaf);
+        }
+        self.peers.record_chunk(peer, leaf.len.into(), now);
+        self.last_answer = now;
+    }
+
+    /// Lowers what peers owe, and cancels runs of which nothing is wanted any more.
+    fn release(&mut self, settled: Settled<P>, actions: &mut Vec<Action<P>>) {
+        for (peer, bytes) in settled.freed {
+            self.peers.release(peer, bytes);
+        }
+        actions.extend(settled.cancelled.into_iter().map(|run| Action::Cancel { run }));
+    }
+
+    /// Forgets a run, and wants its chunks again unless they are requested elsewhere.
+    fn end_run(&mut self, run: RunId, actions: &mut Vec<Action<P>>) {
+        let (settled, orphans) = self.requests.failed(run);
+        self.release(settled, actions);
+        self.put_back(orphans.into_iter().rev());
+    }
+
+    fn put_back(&mut self, chunks: impl IntoIterator<Item = (u64, Leaf)>) {
+        let Some(window) = &mut self.window else { return };
+        chunks.into_iter().for_each(|(page, leaf)| window.return_chunk(page, leaf));
     }
 
     /// Updates what is known about a peer after its answer.
@@ -304,6 +364,7 @@ impl<P: Peer> Download<P> {
         let root = page.verify(header, index, proof).map_err(|_| Fault::Breach)?.root;
         if window.is_requested(index) {
             window.page_verified(index, root, page.clone());
+            self.local_work += 1;
             actions.push(Action::CommitPage { index, root, page });
         }
         Ok(())
@@ -317,6 +378,7 @@ impl<P: Peer> Download<P> {
         match page.zip(root).filter(|(page, root)| page.root() == *root) {
             Some((page, root)) if window.is_requested(index) => {
                 window.page_verified(index, root, page.clone());
+                self.local_work += 1;
                 actions.push(Action::CommitPage { index, root, page });
             }
             _ => {
@@ -337,7 +399,7 @@ impl<P: Peer> Download<P> {
         if self.is_paused() {
             return;
         }
-        if now >= self.last_answer + self.config.timeout {
+        if self.gives_up_at().is_some_and(|at| at <= now) {
             let (timeout, known) = (self.config.timeout, self.peers.known());
             return self.end(Action::Fail(DownloadError::NoProvider { timeout, known }), actions);
         }
@@ -365,6 +427,7 @@ impl<P: Peer> Download<P> {
         let Some(window) = &mut self.window else { return };
         while let Some((index, root)) = window.next_page() {
             if let Some(root) = root {
+                self.local_work += 1;
                 actions.push(Action::LoadPage { index, root });
             } else if let Some(peer) = self.peers.best(now, &[]) {
                 self.peers.record_request(peer);
@@ -379,27 +442,56 @@ impl<P: Peer> Download<P> {
             self.pages.next_duplicate(now, |asked| self.peers.best(now, asked))
         {
             self.peers.record_request(peer);
-            self.pages.add(index, peer, now);
             actions.push(Action::FetchPage { peer, index });
+            if let Some(slow) = self.pages.add(index, peer, now) {
+                self.settle(slow, Err(Fault::TimedOut), now, actions);
+            }
         }
     }
 
     fn schedule_chunks(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
-        let Some(window) = &mut self.window else { return };
-        while self.inflight < self.config.max_inflight {
-            let next = if window.has_wanted() {
-                let Some(peer) = self.peers.best(now, &[]) else { break };
-                window.take_chunk().map(|chunk| (chunk, peer))
-            } else {
-                // Every missing chunk is requested: request slow ones elsewhere too.
-                self.chunks.next_duplicate(now, |asked| self.peers.best(now, asked))
-            };
-            let Some(((page, leaf), peer)) = next else { break };
-            self.peers.record_request(peer);
-            self.chunks.add((page, leaf), peer, now);
-            self.inflight += u64::from(leaf.len);
-            actions.push(Action::FetchChunk { peer, page, leaf });
+        while self.request_run(now, actions) {}
+        let is_wanting = self.window.as_ref().is_some_and(Window::has_wanted);
+        if is_wanting && self.requests.is_empty() {
+            // No peer can be asked now, or those that can lack what is left.
+            self.discovery.search_soon(now);
         }
+    }
+
+    /// Sends one run to the peer with the most credit left for which there is one.
+    fn request_run(&mut self, now: Instant, actions: &mut Vec<Action<P>>) -> bool {
+        let Some(window) = &mut self.window else { return false };
+        let (requests, lacking) = (&self.requests, &self.lacking);
+        let room = match self.config.max_inflight.saturating_sub(requests.bytes()) {
+            // A download may always have one chunk in flight.
+            _ if requests.is_empty() => u64::MAX,
+            room if room < WORTHWHILE_ROOM => 0,
+            room => room,
+        };
+        let next = self.peers.with_credit(now).into_iter().find_map(|(peer, max)| {
+            let is_lacking = |leaf: &Leaf| lacking.contains(peer, leaf, now);
+            let chunks = window.take_run(max, room, is_lacking);
+            if !chunks.is_empty() {
+                return Some((peer, chunks, Vec::new()));
+            }
+            // Everything that it could send is requested: ask for slow chunks too.
+            let (chunks, given_up) = requests.slow_for(peer, max, now, is_lacking);
+            (!chunks.is_empty()).then_some((peer, chunks, given_up))
+        });
+        let Some((peer, chunks, given_up)) = next else { return false };
+        let leaves: Vec<Leaf> = chunks.iter().map(|(_, leaf)| *leaf).collect();
+        let bytes = leaves.iter().map(|leaf| u64::from(leaf.len)).sum();
+        self.peers.record_run(peer, bytes, now);
+        let run = self.requests.add(peer, &chunks, now);
+        actions.push(Action::FetchChunks { peer, run, leaves });
+        // Only now, so that a chunk of both stays requested.
+        for run in given_up {
+            let Some(slow) = self.requests.peer(run) else { continue };
+            actions.push(Action::Cancel { run });
+            self.end_run(run, actions);
+            self.settle(slow, Err(Fault::TimedOut), now, actions);
+        }
+        true
     }
 
     /// The manifest, if every chunk is in the store.

@@ -13,6 +13,19 @@ pub trait Peer: Copy + Ord + Hash + Debug {}
 
 impl<T: Copy + Ord + Hash + Debug> Peer for T {}
 
+/// Identifies a run of chunks of one download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub(crate) u64);
+
+impl RunId {
+    /// Makes an identifier. The machine numbers runs itself; this is for tests of its
+    /// owner.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// Why a request to a peer failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -71,16 +84,28 @@ pub enum Event<P> {
         /// For every leaf of the page, whether the store has its chunk.
         present: Vec<bool>,
     },
-    /// Answer to [`Action::FetchChunk`].
+    /// Part of the answer to [`Action::FetchChunks`]: one chunk, whose bytes are
+    /// verified and on their way to the store.
     Chunk {
-        /// The peer that was asked.
-        peer: P,
-        /// Page for which the chunk was requested.
-        page: u64,
+        /// The run.
+        run: RunId,
         /// The chunk.
         leaf: Leaf,
-        /// `Ok` once the bytes are verified and in the store.
-        result: Result<(), Fault>,
+    },
+    /// Part of the answer to [`Action::FetchChunks`]: the peer does not hold one
+    /// chunk.
+    NotHeld {
+        /// The run.
+        run: RunId,
+        /// The chunk.
+        leaf: Leaf,
+    },
+    /// The rest of a run is not answered.
+    RunFailed {
+        /// The run.
+        run: RunId,
+        /// Why.
+        fault: Fault,
     },
     /// The store has no room. The machine sends no request until
     /// [`Event::StoreFree`].
@@ -132,14 +157,19 @@ pub enum Action<P> {
         /// The page.
         page: Page,
     },
-    /// Ask a peer for a chunk, verify it and store it.
-    FetchChunk {
+    /// Ask a peer for a run of chunks, verify and store them.
+    FetchChunks {
         /// The peer to ask.
         peer: P,
-        /// Page for which the chunk is requested; the event returns it.
-        page: u64,
-        /// Hash and length of the chunk.
-        leaf: Leaf,
+        /// Identifies the run in the events.
+        run: RunId,
+        /// Hash and length of each chunk, in the order of the file.
+        leaves: Vec<Leaf>,
+    },
+    /// Give up a run. Events for it have no effect any more.
+    Cancel {
+        /// The run.
+        run: RunId,
     },
     /// Close the connections to a peer that broke the protocol, and refuse new
     /// ones.

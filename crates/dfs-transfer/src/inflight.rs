@@ -1,9 +1,10 @@
-//! Requests that peers have not answered yet, and which of them are slow enough
-//! to ask another peer too.
+//! Requests for headers and pages that peers have not answered yet, and which of
+//! them are slow enough to ask another peer too.
 //!
 //! A peer that sends one byte now and then is neither silent nor in breach of the
-//! protocol, so its request never fails. Duplicate requests keep such a peer from
-//! delaying the download.
+//! protocol, so its request never fails. A slow request is sent to another peer as
+//! well, and beyond [`MAX_DUPLICATES`] the oldest one no longer counts, so no number
+//! of such peers can delay the download for long.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,7 +20,7 @@ pub(crate) struct InFlight<K, P> {
 
 #[derive(Debug)]
 struct Request<P> {
-    /// The peers asked, without those that have failed.
+    /// The peers asked, the first one first, without those that have failed.
     peers: Vec<P>,
     /// When the last of them was asked.
     since: Instant,
@@ -30,12 +31,14 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
         Self { requests: BTreeMap::new() }
     }
 
-    /// Records that `peer` is asked for `key`.
-    pub(crate) fn add(&mut self, key: K, peer: P, now: Instant) {
+    /// Records that `peer` is asked for `key`. Returns the peer that is given up for
+    /// that, if too many are being asked.
+    pub(crate) fn add(&mut self, key: K, peer: P, now: Instant) -> Option<P> {
         let request =
             self.requests.entry(key).or_insert_with(|| Request { peers: Vec::new(), since: now });
         request.peers.push(peer);
         request.since = now;
+        (request.peers.len() > MAX_DUPLICATES).then(|| request.peers.remove(0))
     }
 
     /// Removes the request to one peer, which has failed. Returns whether no
@@ -43,7 +46,7 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
     pub(crate) fn remove(&mut self, key: K, peer: P) -> bool {
         let Some(request) = self.requests.get_mut(&key) else { return false };
         let Some(at) = request.peers.iter().position(|asked| *asked == peer) else { return false };
-        request.peers.swap_remove(at);
+        request.peers.remove(at);
         let was_last = request.peers.is_empty();
         if was_last {
             self.requests.remove(&key);
@@ -68,9 +71,7 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
         now: Instant,
         choose: impl Fn(&[P]) -> Option<P>,
     ) -> Option<(K, P)> {
-        let slow = self.requests.iter().filter(|(_, request)| {
-            request.peers.len() < MAX_DUPLICATES && request.since + SLOW_REQUEST <= now
-        });
+        let slow = self.requests.iter().filter(|(_, request)| request.since + SLOW_REQUEST <= now);
         slow.map(|(key, request)| (*key, choose(&request.peers)))
             .find_map(|(key, peer)| Some((key, peer?)))
     }
@@ -87,27 +88,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_request_is_sent_to_at_most_two_further_peers() {
+    fn a_slow_request_is_sent_to_further_peers_and_the_oldest_given_up() {
         let start = Instant::now();
         let mut inflight = InFlight::new();
-        inflight.add("chunk", 1, start);
+        inflight.add("page", 1, start);
         assert_eq!(inflight.next_slow(start), Some(start + SLOW_REQUEST));
         let other = |asked: &[i32]| (1..10).find(|peer| !asked.contains(peer));
         assert_eq!(inflight.next_duplicate(start, other), None);
         for (n, peer) in (1..).zip([2, 3]) {
             let now = start + SLOW_REQUEST * n;
             assert_eq!(inflight.next_duplicate(now, |_| None), None, "no other peer");
-            assert_eq!(inflight.next_duplicate(now, other), Some(("chunk", peer)));
-            inflight.add("chunk", peer, now);
+            assert_eq!(inflight.next_duplicate(now, other), Some(("page", peer)));
+            assert_eq!(inflight.add("page", peer, now), None);
         }
-        assert_eq!(inflight.next_duplicate(start + SLOW_REQUEST * 100, other), None);
+        let now = start + SLOW_REQUEST * 100;
+        assert_eq!(inflight.next_duplicate(now, other), Some(("page", 4)));
+        assert_eq!(inflight.add("page", 4, now), Some(1));
 
-        assert!(!inflight.remove("chunk", 1), "two are left");
-        assert!(!inflight.remove("chunk", 1), "removed already");
-        assert!(!inflight.remove("chunk", 2));
-        assert!(inflight.remove("chunk", 3));
-        inflight.add("chunk", 1, start);
-        inflight.complete("chunk");
-        assert!(!inflight.remove("chunk", 1), "the chunk was received");
+        assert!(!inflight.remove("page", 2), "two are left");
+        assert!(!inflight.remove("page", 2), "removed already");
+        assert!(!inflight.remove("page", 3));
+        assert!(inflight.remove("page", 4));
+        inflight.add("page", 1, start);
+        inflight.complete("page");
+        assert!(!inflight.remove("page", 1), "the page was received");
     }
 }

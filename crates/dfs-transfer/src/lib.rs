@@ -26,18 +26,21 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod credit;
 mod discovery;
 mod download;
 mod error;
 mod event;
 mod inflight;
+mod lacking;
 mod limits;
 mod peer;
+mod requests;
 mod status;
 mod timing;
 mod window;
 
 pub use download::{Config, Download};
 pub use error::DownloadError;
-pub use event::{Action, Event, Fault, Peer};
+pub use event::{Action, Event, Fault, Peer, RunId};
 pub use status::{Status, Wait};

@@ -13,6 +13,10 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// of 4 MiB takes 4 s at 1 MB/s.
 pub(crate) const SLOW_REQUEST: Duration = Duration::from_secs(5);
 
+/// Time after which a peer is asked again for a chunk that it did not hold. It may
+/// be getting the content itself.
+pub(crate) const LACKING_RETRY: Duration = Duration::from_secs(15);
+
 /// First pause after a search that found no useful provider. It doubles: a
 /// provider that has just announced itself shows up within seconds.
 pub(crate) const FIRST_SEARCH_PAUSE: Duration = Duration::from_millis(500);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use dfs_core::{Leaf, Page, Subtree};
 
-use crate::limits::MAX_OPEN_PAGES;
+use crate::limits::{MAX_OPEN_PAGES, MAX_RUN};
 
 /// State of a page that is being worked on.
 #[derive(Debug)]
@@ -139,15 +139,44 @@ impl Window {
         tally
     }
 
-    /// Takes the next chunk to request, from the earliest page.
-    pub(crate) fn take_chunk(&mut self) -> Option<(u64, Leaf)> {
-        self.slots.iter_mut().find_map(|(&index, slot)| match slot {
-            Slot::Open(page) => Some((index, page.wanted.pop_front()?)),
-            Slot::Requested | Slot::Probing(_) => None,
-        })
+    /// Takes the next chunks to request, in the order of the file, with their pages:
+    /// up to `max` bytes and [`MAX_RUN`] chunks. A first chunk that is longer is
+    /// taken alone if it has at most `room` bytes. Chunks for which `is_lacking`
+    /// holds stay.
+    pub(crate) fn take_run(
+        &mut self,
+        max: u64,
+        room: u64,
+        is_lacking: impl Fn(&Leaf) -> bool,
+    ) -> Vec<(u64, Leaf)> {
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        for (&index, slot) in &mut self.slots {
+            let Slot::Open(page) = slot else { continue };
+            let mut passed_over = Vec::new();
+            while let Some(&leaf) = page.wanted.front() {
+                if is_lacking(&leaf) {
+                    page.wanted.pop_front();
+                    passed_over.push(leaf);
+                    continue;
+                }
+                let with_it = bytes + u64::from(leaf.len);
+                let fits = with_it <= if run.is_empty() { room } else { max.min(room) };
+                if !fits || run.len() >= MAX_RUN {
+                    break;
+                }
+                page.wanted.pop_front();
+                run.push((index, leaf));
+                bytes = with_it;
+            }
+            passed_over.into_iter().rev().for_each(|leaf| page.wanted.push_front(leaf));
+            if bytes >= max {
+                break;
+            }
+        }
+        run
     }
 
-    /// Puts back a chunk that [`Self::take_chunk`] has returned.
+    /// Puts back a chunk that [`Self::take_run`] has returned.
     pub(crate) fn return_chunk(&mut self, index: u64, leaf: Leaf) {
         if let Some(Slot::Open(page)) = self.slots.get_mut(&index) {
             page.wanted.push_front(leaf);

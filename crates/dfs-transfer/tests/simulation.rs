@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use dfs_core::{
     ChunkHash, Header, Kind, Leaf, Manifest, ManifestBuilder, Page, PageProof, Profile, TreeHash,
 };
-use dfs_transfer::{Action, Config, Download, DownloadError, Event, Fault, Status, Wait};
+use dfs_transfer::{Action, Config, Download, DownloadError, Event, Fault, RunId, Status, Wait};
 use proptest::prelude::*;
 
 /// How a simulated peer behaves.
@@ -29,6 +29,8 @@ enum Nature {
     LiesAboutHeaders,
     LiesAboutPages,
     LiesAboutChunks,
+    /// Holds every other chunk.
+    Half,
 }
 
 /// A file that exists only as a tree of hashes.
@@ -81,14 +83,19 @@ struct World<'a> {
     events: HashMap<u64, Event<u32>>,
     serial: u64,
     stored: HashSet<ChunkHash>,
-    /// For each chunk: when it was last requested, and from which peers.
-    inflight: HashMap<ChunkHash, (Instant, Vec<u32>)>,
-    inflight_bytes: u64,
+    /// For each chunk: when it was last requested, and in which runs.
+    inflight: HashMap<ChunkHash, (Instant, Vec<RunId>)>,
+    /// Peer and unanswered chunks of each run that is not cancelled.
+    runs: HashMap<RunId, (u32, Vec<Leaf>)>,
     full_for: u32,
     outcome: Outcome,
 }
 
 const MAX_INFLIGHT: u64 = 8 << 20;
+/// Length of every chunk.
+const CHUNK: u64 = 1 << 20;
+/// Runs that contain one chunk, besides the one that is being sent.
+const MAX_COPIES: usize = 3;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time that a trickling peer takes for an answer.
 const TRICKLE: Duration = Duration::from_secs(3600);
@@ -147,34 +154,75 @@ impl World<'_> {
                     page.leaves().iter().map(|leaf| self.stored.contains(&leaf.hash)).collect();
                 self.later(Duration::from_millis(1), Event::PageCommitted { index, present });
             }
-            Action::FetchChunk { peer, page, leaf } => self.fetch_chunk(peer, page, leaf),
+            Action::FetchChunks { peer, run, leaves } => self.fetch_chunks(peer, run, leaves),
+            Action::Cancel { run } => self.end_run(run),
             Action::Ban { peer } => assert!(self.outcome.banned.insert(peer), "banned twice"),
             end @ (Action::Complete { .. } | Action::Fail(_)) => self.outcome.end = end,
         }
     }
 
-    fn fetch_chunk(&mut self, peer: u32, page: u64, leaf: Leaf) {
+    fn fetch_chunks(&mut self, peer: u32, run: RunId, leaves: Vec<Leaf>) {
         self.check_not_banned(peer);
-        assert!(!self.stored.contains(&leaf.hash), "requested a chunk that is stored");
-        let (last, asked) =
-            self.inflight.entry(leaf.hash).or_insert_with(|| (self.now - SLOW_REQUEST, Vec::new()));
-        assert!(*last + SLOW_REQUEST <= self.now, "requested again too soon");
-        assert!(!asked.contains(&peer), "asked the same peer again");
-        *last = self.now;
-        asked.push(peer);
-        self.inflight_bytes += u64::from(leaf.len);
-        assert!(self.inflight_bytes <= MAX_INFLIGHT, "too much in flight");
-        let (delay, mut result) = self.answer(peer);
-        if self.natures[peer as usize] == Nature::LiesAboutChunks {
-            result = result.and(Err(Fault::Breach));
+        assert!(!leaves.is_empty() && leaves.len() <= 256);
+        for leaf in &leaves {
+            assert!(!self.stored.contains(&leaf.hash), "requested a chunk that is stored");
+            let (last, runs) = self
+                .inflight
+                .entry(leaf.hash)
+                .or_insert_with(|| (self.now - SLOW_REQUEST, Vec::new()));
+            assert!(*last + SLOW_REQUEST <= self.now, "requested again too soon");
+            let asks = |run: &RunId| self.runs.get(run).is_some_and(|(asked, _)| *asked == peer);
+            assert!(!runs.iter().any(asks), "asked the same peer again");
+            assert!(runs.len() <= MAX_COPIES, "{} copies in flight", runs.len());
+            *last = self.now;
+            runs.push(run);
         }
-        if result.is_ok() && self.full_for > 0 {
-            self.full_for -= 1;
-            let pause = Duration::from_secs(1000);
-            self.later(delay, Event::StoreFull { retry: self.now + pause });
-            self.later(delay + pause, Event::StoreFree);
+        let bytes = self.inflight.len() as u64 * CHUNK;
+        assert!(bytes <= MAX_INFLIGHT, "too much in flight");
+        let mut delay = Duration::ZERO;
+        for &leaf in &leaves {
+            let (after, result) = self.answer(peer);
+            delay += after;
+            let half = self.natures[peer as usize] == Nature::Half;
+            let event = match result {
+                Ok(()) if self.natures[peer as usize] == Nature::LiesAboutChunks => {
+                    Event::RunFailed { run, fault: Fault::Breach }
+                }
+                Ok(()) if half && leaf.hash.as_bytes()[0] % 2 == 1 => Event::NotHeld { run, leaf },
+                Ok(()) => Event::Chunk { run, leaf },
+                Err(fault) => Event::RunFailed { run, fault },
+            };
+            let is_last = matches!(event, Event::RunFailed { .. });
+            if matches!(event, Event::Chunk { .. }) && self.full_for > 0 {
+                self.full_for -= 1;
+                let pause = Duration::from_secs(1000);
+                self.later(delay, Event::StoreFull { retry: self.now + pause });
+                self.later(delay + pause, Event::StoreFree);
+            }
+            self.later(delay, event);
+            if is_last {
+                break;
+            }
         }
-        self.later(delay, Event::Chunk { peer, page, leaf, result });
+        self.runs.insert(run, (peer, leaves));
+    }
+
+    /// A run is cancelled or has failed. Its events may still come, and must have no
+    /// effect.
+    fn end_run(&mut self, run: RunId) {
+        let (_, leaves) = self.runs.remove(&run).unwrap_or_default();
+        for leaf in leaves {
+            self.end_copy(run, leaf);
+        }
+    }
+
+    fn end_copy(&mut self, run: RunId, leaf: Leaf) {
+        if let Some((_, runs)) = self.inflight.get_mut(&leaf.hash) {
+            runs.retain(|copy| *copy != run);
+            if runs.is_empty() {
+                self.inflight.remove(&leaf.hash);
+            }
+        }
     }
 
     fn page(&self, peer: u32, index: u64) -> (Page, PageProof) {
@@ -194,17 +242,22 @@ impl World<'_> {
 
     /// What the owner of the machine does before it passes on an event.
     fn settle(&mut self, event: &Event<u32>) {
-        let Event::Chunk { peer, leaf, result, .. } = event else { return };
-        self.inflight_bytes -= u64::from(leaf.len);
-        if let Some((_, asked)) = self.inflight.get_mut(&leaf.hash) {
-            asked.retain(|asked| asked != peer);
-            if asked.is_empty() {
-                self.inflight.remove(&leaf.hash);
+        match event {
+            Event::Chunk { run, leaf } => {
+                let Some((_, owed)) = self.runs.get_mut(run) else { return };
+                owed.retain(|owed| owed != leaf);
+                if self.stored.insert(leaf.hash) {
+                    *self.outcome.fetched.entry(leaf.hash).or_insert(0) += 1;
+                    self.inflight.remove(&leaf.hash);
+                }
             }
-        }
-        if result.is_ok() {
-            self.stored.insert(leaf.hash);
-            *self.outcome.fetched.entry(leaf.hash).or_insert(0) += 1;
+            Event::NotHeld { run, leaf } => {
+                let Some((_, owed)) = self.runs.get_mut(run) else { return };
+                owed.retain(|owed| owed != leaf);
+                self.end_copy(*run, *leaf);
+            }
+            Event::RunFailed { run, .. } => self.end_run(*run),
+            _ => {}
         }
     }
 }
@@ -231,7 +284,7 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
         serial: 0,
         stored: HashSet::new(),
         inflight: HashMap::new(),
-        inflight_bytes: 0,
+        runs: HashMap::new(),
         full_for,
         outcome: Outcome {
             end: Action::Discover,
@@ -326,6 +379,40 @@ fn trickling_peers_do_not_delay_a_download_from_others() {
     );
 }
 
+/// Two trickling peers owe all bytes that may be in flight, and three of them each
+/// chunk that may be requested thrice.
+#[test]
+fn trickling_peers_cannot_use_up_the_limits_of_a_download() {
+    for count in 1..8 {
+        let mut natures = vec![Nature::Trickling; count];
+        natures.extend([Nature::Flaky, Nature::Honest { delay_ms: 20 }]);
+        let content = content(8, 8);
+        for seed in 0..50 {
+            let outcome = run(&content, &natures, seed, 0);
+            assert!(matches!(outcome.end, Action::Complete { .. }), "{seed}: {:?}", outcome.end);
+        }
+    }
+    let natures = [
+        Nature::Trickling,
+        Nature::LiesAboutChunks,
+        Nature::Flaky,
+        Nature::Trickling,
+        Nature::Honest { delay_ms: 20 },
+    ];
+    let outcome = run(&content(8, 8), &natures, 15_011_947_526_738_286_048, 0);
+    assert!(matches!(outcome.end, Action::Complete { .. }), "{:?}", outcome.end);
+}
+
+/// Two halves of a file at two peers are a whole file.
+#[test]
+fn peers_that_lack_chunks_complete_each_other() {
+    let content = content(200, 200);
+    let outcome = run(&content, &[Nature::Half, Nature::Honest { delay_ms: 50 }], 1, 0);
+    assert!(matches!(outcome.end, Action::Complete { .. }), "{:?}", outcome.end);
+    let outcome = run(&content, &[Nature::Half], 1, 0);
+    assert!(matches!(outcome.end, Action::Fail(_)), "{:?}", outcome.end);
+}
+
 #[test]
 fn a_full_store_pauses_a_download_beyond_its_timeout() {
     let content = content(50, 50);
@@ -406,6 +493,7 @@ fn nature() -> impl Strategy<Value = Nature> {
         Just(Nature::LiesAboutHeaders),
         Just(Nature::LiesAboutPages),
         Just(Nature::LiesAboutChunks),
+        Just(Nature::Half),
     ]
 }
 

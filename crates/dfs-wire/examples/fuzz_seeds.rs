@@ -42,11 +42,15 @@ fn main() -> std::io::Result<()> {
     for (n, response) in responses.iter().enumerate() {
         seed("metadata_response", n, &metadata::encode_response(response))?;
     }
-    let found = chunk::Response::Found(b"a chunk"[..].into());
-    for (n, response) in [found, chunk::Response::Busy { retry_ms: 1 }].iter().enumerate() {
-        let mut frame = Vec::new();
-        block_on(chunk::write_response(&mut frame, response)).expect("a vector takes all");
-        seed("chunk_frames", n, &frame)?;
+    let hashes = page.leaves().iter().map(|leaf| leaf.hash).collect();
+    let requests = [chunk::Request::Chunks { hashes }, chunk::Request::Cancel { number: 7 }];
+    let answers = [chunk::Answer::Found(b"a chunk"[..].into()), chunk::Answer::Cancelled];
+    for (n, (request, answer)) in requests.iter().zip(&answers).enumerate() {
+        let (mut asked, mut answered) = (Vec::new(), Vec::new());
+        block_on(chunk::write_request(&mut asked, request)).expect("a vector takes all");
+        block_on(chunk::write_answer(&mut answered, answer)).expect("a vector takes all");
+        seed("chunk_frames", 2 * n, &asked)?;
+        seed("chunk_frames", 2 * n + 1, &answered)?;
     }
     seed("manifest", 0, &header)?;
     seed("manifest", 1, &manifest.encode())?;

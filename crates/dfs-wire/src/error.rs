@@ -83,8 +83,20 @@ pub enum Breach {
         /// The check of the content format that failed.
         source: PageError,
     },
-    /// A chunk response has an unknown status.
-    #[error("unknown status {status} of a chunk response")]
+    /// A chunk request starts with an unknown tag.
+    #[error("unknown tag {tag} of a chunk request")]
+    ChunkRequest {
+        /// Tag found.
+        tag: u8,
+    },
+    /// A chunk request lists no hash, or too many.
+    #[error("a chunk request lists 1 to 256 hashes, found {found}")]
+    ChunkCount {
+        /// Hashes announced.
+        found: usize,
+    },
+    /// A chunk answer has an unknown status.
+    #[error("unknown status {status} of a chunk answer")]
     ChunkStatus {
         /// Status found.
         status: u8,
@@ -95,9 +107,19 @@ pub enum Breach {
         /// Bytes announced.
         found: u32,
     },
-    /// "Not held" comes with a number other than 0.
-    #[error("a chunk that is not held comes with the number {found}")]
-    ChunkNotHeld {
+    /// A chunk is announced with another length than its leaf states.
+    #[error("a chunk of {len} bytes was requested, and one of {found} announced")]
+    ChunkOtherLength {
+        /// Bytes announced.
+        found: u32,
+        /// Bytes of the chunk that was requested.
+        len: u32,
+    },
+    /// An answer whose number has no meaning comes with one other than 0.
+    #[error("a chunk answer of status {status} comes with the number {found}")]
+    ChunkNumber {
+        /// Status of the answer.
+        status: u8,
         /// Number found.
         found: u32,
     },
@@ -147,9 +169,12 @@ named_checks! {
     Header => "metadata/header",
     Page => "metadata/page",
     Proof => "metadata/proof",
+    ChunkRequest => "chunk/tag",
+    ChunkCount => "chunk/count",
     ChunkStatus => "chunk/status",
     ChunkLength => "chunk/length",
-    ChunkNotHeld => "chunk/not-held",
+    ChunkOtherLength => "chunk/other-length",
+    ChunkNumber => "chunk/number",
     AnnouncementLength => "announcement/length",
     AnnouncementSize => "announcement/size",
     AnnouncementName => "announcement/name",

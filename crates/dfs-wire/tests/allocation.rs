@@ -39,7 +39,11 @@ fn decode_everything(what: &str, input: &[u8]) {
         drop(black_box(block_on(metadata::read_response(&mut bytes))));
     });
     assert_bounded(what, input, |mut bytes| {
-        drop(black_box(block_on(chunk::read_response(&mut bytes))));
+        drop(black_box(block_on(chunk::read_request(&mut bytes))));
+    });
+    // The asker allocates what it has asked for, and not what a peer announces.
+    assert_bounded(what, input, |mut bytes| {
+        drop(black_box(block_on(chunk::read_answer(&mut bytes, 64 << 10))));
     });
 }
 
@@ -62,13 +66,14 @@ fn decoding_allocates_at_most_a_multiple_of_its_input() {
     let page = page_response();
     let framed = [&u32::try_from(page.len()).expect("small").to_le_bytes()[..], &page[..]].concat();
     let announced = Announcement::new(Cid::from_bytes([7; 32]), 1, Some("a name")).encode();
-    let inputs: [(&str, Vec<u8>); 8] = [
+    let inputs: [(&str, Vec<u8>); 9] = [
         ("nothing", Vec::new()),
         ("a page", page.clone()),
         ("a page in a frame", framed.clone()),
         ("a frame cut short", framed[..100].to_vec()),
         ("the largest frame announced", [&(256_u32 << 10).to_le_bytes()[..], &[1]].concat()),
         ("the largest chunk announced", [&[0][..], &(4_u32 << 20).to_le_bytes(), &[7]].concat()),
+        ("the longest run announced", [&[0][..], &256_u16.to_le_bytes()].concat()),
         ("leaves without end announced", [&[1][..], &[0xff; 9], &[1]].concat()),
         ("an announcement", announced),
     ];

@@ -38,7 +38,7 @@ fn a_page_with_its_proof_round_trips_below_the_limit() {
 #[test]
 fn a_chunk_cut_short_is_a_failed_stream_and_no_breach() {
     let short = [&[0][..], &(4_u32 << 20).to_le_bytes(), b"only this"].concat();
-    let error = block_on(chunk::read_response(&mut &short[..])).expect_err("cut short");
+    let error = block_on(chunk::read_answer(&mut &short[..], 4 << 20)).expect_err("cut short");
     assert!(matches!(error, WireError::Io(_)) && !error.is_peer_fault());
 }
 
@@ -46,11 +46,17 @@ fn a_chunk_cut_short_is_a_failed_stream_and_no_breach() {
 #[test]
 fn writers_refuse_what_readers_would_refuse() {
     for len in [0, (4 << 20) + 1] {
-        let response = chunk::Response::Found(Bytes::from(vec![7; len]));
+        let answer = chunk::Answer::Found(Bytes::from(vec![7; len]));
         let mut stream = Vec::new();
-        let error = block_on(chunk::write_response(&mut stream, &response)).expect_err("refused");
+        let error = block_on(chunk::write_answer(&mut stream, &answer)).expect_err("refused");
         assert!(matches!(error, WireError::Io(error) if error.kind() == ErrorKind::InvalidInput));
         assert!(stream.is_empty(), "{len} bytes");
+    }
+    for len in [0, chunk::MAX_HASHES + 1] {
+        let request = chunk::Request::Chunks { hashes: vec![ChunkHash::of(b"x"); len] };
+        let mut stream = Vec::new();
+        let error = block_on(chunk::write_request(&mut stream, &request)).expect_err("refused");
+        assert!(!error.is_peer_fault() && stream.is_empty(), "{len} hashes");
     }
     let metadata::Response::Page(page, mut proof) = page_response(4097) else {
         unreachable!("a page")
@@ -92,12 +98,24 @@ proptest! {
     }
 
     #[test]
-    fn chunks_round_trip(bytes in prop::collection::vec(any::<u8>(), 1..200_000)) {
-        let response = chunk::Response::Found(Bytes::from(bytes));
+    fn runs_round_trip(hashes in prop::collection::vec(any::<[u8; 32]>(), 1..=256)) {
+        let hashes = hashes.into_iter().map(ChunkHash::from_bytes).collect();
+        let request = chunk::Request::Chunks { hashes };
         let mut stream = Vec::new();
-        block_on(chunk::write_response(&mut stream, &response)).expect("write");
-        let read = block_on(chunk::read_response(&mut stream.as_slice())).expect("read");
-        prop_assert_eq!(read, response);
+        block_on(chunk::write_request(&mut stream, &request)).expect("write");
+        let mut stream = stream.as_slice();
+        prop_assert_eq!(block_on(chunk::read_request(&mut stream)).expect("read"), Some(request));
+        prop_assert_eq!(block_on(chunk::read_request(&mut stream)).expect("the end"), None);
+    }
+
+    #[test]
+    fn chunks_round_trip(bytes in prop::collection::vec(any::<u8>(), 1..200_000)) {
+        let len = u32::try_from(bytes.len()).expect("short");
+        let answer = chunk::Answer::Found(Bytes::from(bytes));
+        let mut stream = Vec::new();
+        block_on(chunk::write_answer(&mut stream, &answer)).expect("write");
+        let read = block_on(chunk::read_answer(&mut stream.as_slice(), len)).expect("read");
+        prop_assert_eq!(read, answer);
     }
 
     #[test]
@@ -116,6 +134,6 @@ proptest! {
         let _ = metadata::decode_request(&bytes);
         let _ = metadata::decode_response(&bytes);
         let _ = block_on(chunk::read_request(&mut bytes.as_slice()));
-        let _ = block_on(chunk::read_response(&mut bytes.as_slice()));
+        let _ = block_on(chunk::read_answer(&mut bytes.as_slice(), 300));
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::fs;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use dfs_core::{ChunkHash, Cid, Header, HeaderError, Page, PageError, PageProof};
 use dfs_wire::{Announcement, Breach, WireError, chunk, metadata};
@@ -18,16 +18,24 @@ enum Message {
     MetadataRequest(metadata::Request),
     MetadataResponse(metadata::Response),
     ChunkRequest(chunk::Request),
-    ChunkResponse(chunk::Response),
+    ChunkAnswer(chunk::Answer),
     Announcement(Announcement),
 }
 
 const MESSAGES: [&str; 5] =
-    ["metadata/request", "metadata/response", "chunk/request", "chunk/response", "announcement"];
+    ["metadata/request", "metadata/response", "chunk/request", "chunk/answer", "announcement"];
 
 impl Message {
     /// Reads a message from the front of `bytes`; also returns what is left.
-    fn read<'a>(message: &str, mut bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
+    /// `len_asked` is the length of the chunk that was requested, which is by default
+    /// the one that the answer announces.
+    fn read<'a>(
+        message: &str,
+        mut bytes: &'a [u8],
+        len_asked: Option<u32>,
+    ) -> Result<(Self, &'a [u8]), WireError> {
+        let announced = bytes.get(1..).and_then(<[u8]>::first_chunk);
+        let len = len_asked.or(announced.map(|len| u32::from_le_bytes(*len))).unwrap_or(1);
         let stream = &mut bytes;
         let read = match message {
             "metadata/request" => {
@@ -36,8 +44,13 @@ impl Message {
             "metadata/response" => {
                 block_on(metadata::read_response(stream)).map(Self::MetadataResponse)
             }
-            "chunk/request" => block_on(chunk::read_request(stream)).map(Self::ChunkRequest),
-            "chunk/response" => block_on(chunk::read_response(stream)).map(Self::ChunkResponse),
+            "chunk/request" => {
+                let request = block_on(chunk::read_request(stream))?;
+                // The end of the stream between two requests is no error.
+                let at_end = || io::Error::from(io::ErrorKind::UnexpectedEof).into();
+                request.map(Self::ChunkRequest).ok_or_else(at_end)
+            }
+            "chunk/answer" => block_on(chunk::read_answer(stream, len)).map(Self::ChunkAnswer),
             "announcement" => Ok(Self::Announcement(Announcement::decode(stream)?)),
             other => panic!("{other} is no message"),
         };
@@ -54,7 +67,7 @@ impl Message {
                 block_on(metadata::write_response(&mut stream, response))
             }
             Self::ChunkRequest(request) => block_on(chunk::write_request(&mut stream, request)),
-            Self::ChunkResponse(response) => block_on(chunk::write_response(&mut stream, response)),
+            Self::ChunkAnswer(answer) => block_on(chunk::write_answer(&mut stream, answer)),
             Self::Announcement(announcement) => {
                 stream = announcement.encode();
                 Ok(())
@@ -68,8 +81,9 @@ impl Message {
         match self {
             Self::MetadataRequest(request) => Some(request.kind()),
             Self::MetadataResponse(response) => Some(response.kind()),
-            Self::ChunkResponse(response) => Some(response.kind()),
-            Self::ChunkRequest(_) | Self::Announcement(_) => None,
+            Self::ChunkRequest(request) => Some(request.kind()),
+            Self::ChunkAnswer(answer) => Some(answer.kind()),
+            Self::Announcement(_) => None,
         }
     }
 
@@ -99,15 +113,17 @@ impl Message {
                 "busy" => metadata::Response::Busy { retry_ms: retry_ms(vector) },
                 other => panic!("{other} is no response"),
             }),
-            ("chunk/request", None) => {
-                let hash = ChunkHash::from_bytes(digest(vector, "hash"));
-                Self::ChunkRequest(chunk::Request { hash })
-            }
-            ("chunk/response", Some(kind)) => Self::ChunkResponse(match kind {
-                "chunk" => chunk::Response::Found(bytes(vector, "chunk").into()),
-                "not-held" => chunk::Response::NotFound,
-                "busy" => chunk::Response::Busy { retry_ms: retry_ms(vector) },
-                other => panic!("{other} is no response"),
+            ("chunk/request", Some(kind)) => Self::ChunkRequest(match kind {
+                "chunks" => chunk::Request::Chunks { hashes: hashes(vector) },
+                "cancel" => chunk::Request::Cancel { number: number(vector, "number") },
+                other => panic!("{other} is no request"),
+            }),
+            ("chunk/answer", Some(kind)) => Self::ChunkAnswer(match kind {
+                "chunk" => chunk::Answer::Found(bytes(vector, "chunk").into()),
+                "not-held" => chunk::Answer::NotFound,
+                "busy" => chunk::Answer::Busy { retry_ms: retry_ms(vector) },
+                "cancelled" => chunk::Answer::Cancelled,
+                other => panic!("{other} is no answer"),
             }),
             ("announcement", None) => Self::Announcement(Announcement {
                 cid: cid(),
@@ -151,6 +167,13 @@ fn digest(vector: &Value, field: &str) -> [u8; 32] {
     bytes(vector, field).try_into().expect("32 bytes")
 }
 
+fn hashes(vector: &Value) -> Vec<ChunkHash> {
+    let bytes = bytes(vector, "hashes");
+    let (hashes, rest) = bytes.as_chunks();
+    assert!(rest.is_empty(), "whole hashes");
+    hashes.iter().copied().map(ChunkHash::from_bytes).collect()
+}
+
 /// Hex digits, or a list of parts that are hex digits or a number of zeros.
 fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     let part = |part: &Value| match part["zeros"].as_u64() {
@@ -175,14 +198,14 @@ fn every_message_is_read_and_written_as_its_vector_says() {
     for vector in load().0 {
         let (title, message) = (text(&vector, "title"), text(&vector, "message"));
         let (encoded, expected) = (bytes(&vector, "bytes"), Message::of_fields(&vector));
-        let (found, rest) = Message::read(message, &encoded).expect(title);
+        let (found, rest) = Message::read(message, &encoded, None).expect(title);
         assert_eq!(found, expected, "{title}");
         assert!(rest.is_empty() || message == "announcement", "{title}");
         assert_eq!(found.kind(), vector["kind"].as_str(), "{title}");
         let written = expected.write();
         let is_canonical = vector["readers_only"].is_null();
         assert_eq!(written == encoded, is_canonical, "{title}");
-        assert_eq!(Message::read(message, &written).expect(title).0, expected, "{title}");
+        assert_eq!(Message::read(message, &written, None).expect(title).0, expected, "{title}");
     }
 }
 
@@ -196,11 +219,11 @@ fn a_codec_reads_exactly_one_message() {
         let mut encoded = bytes(&vector, "bytes");
         let step = encoded.len() / 100 + 1;
         for len in (0..encoded.len()).step_by(step) {
-            let error = Message::read(message, &encoded[..len]).expect_err(title);
+            let error = Message::read(message, &encoded[..len], None).expect_err(title);
             assert!(!error.is_peer_fault(), "{title}, {len} bytes: {error:?}");
         }
         encoded.extend([7; 3]);
-        assert_eq!(Message::read(message, &encoded).expect(title).1, [7; 3], "{title}");
+        assert_eq!(Message::read(message, &encoded, None).expect(title).1, [7; 3], "{title}");
     }
 }
 
@@ -209,7 +232,9 @@ fn every_negative_vector_is_refused_by_the_check_it_names() {
     for vector in load().1 {
         let (check, why) = (text(&vector, "check"), text(&vector, "why"));
         let encoded = bytes(&vector, "bytes");
-        let error = Message::read(text(&vector, "message"), &encoded).expect_err(why);
+        let len_asked =
+            vector["len_asked"].as_u64().map(|len| u32::try_from(len).expect("32 bits"));
+        let error = Message::read(text(&vector, "message"), &encoded, len_asked).expect_err(why);
         assert!(error.is_peer_fault(), "{why}");
         let WireError::Breach(breach) = error else { panic!("{why}: {error:?}") };
         assert_eq!(breach.check(), check, "{why}");
@@ -229,7 +254,8 @@ fn every_kind_of_message_has_a_vector() {
     let kinds = |message: &str| match message {
         "metadata/request" => metadata::Request::KINDS,
         "metadata/response" => metadata::Response::KINDS,
-        "chunk/response" => chunk::Response::KINDS,
+        "chunk/request" => chunk::Request::KINDS,
+        "chunk/answer" => chunk::Answer::KINDS,
         _ => &[],
     };
     let mut all = BTreeSet::new();

@@ -1,8 +1,8 @@
-//! The codecs of `dfs-wire` as codecs of libp2p's request-response.
+//! The codec of the metadata protocol as one of libp2p's request-response.
 
 use std::io;
 
-use dfs_wire::{chunk, metadata};
+use dfs_wire::metadata;
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
@@ -13,56 +13,45 @@ use super::idle::IdleTimeout;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MetadataCodec;
 
-/// `/dfs/chunk/1.0.0` on a stream.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ChunkCodec;
+impl Codec for MetadataCodec {
+    type Protocol = StreamProtocol;
+    type Request = metadata::Request;
+    type Response = metadata::Response;
 
-macro_rules! codec {
-    ($codec:ty, $protocol:ident) => {
-        impl Codec for $codec {
-            type Protocol = StreamProtocol;
-            type Request = $protocol::Request;
-            type Response = $protocol::Response;
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Self::Request> {
+        Ok(metadata::read_request(&mut IdleTimeout::new(io)).await?)
+    }
 
-            async fn read_request<T: AsyncRead + Unpin + Send>(
-                &mut self,
-                _: &StreamProtocol,
-                io: &mut T,
-            ) -> io::Result<Self::Request> {
-                Ok($protocol::read_request(&mut IdleTimeout::new(io)).await?)
-            }
+    async fn read_response<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Self::Response> {
+        Ok(metadata::read_response(&mut IdleTimeout::new(io)).await?)
+    }
 
-            async fn read_response<T: AsyncRead + Unpin + Send>(
-                &mut self,
-                _: &StreamProtocol,
-                io: &mut T,
-            ) -> io::Result<Self::Response> {
-                Ok($protocol::read_response(&mut IdleTimeout::new(io)).await?)
-            }
+    async fn write_request<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()> {
+        Ok(metadata::write_request(&mut IdleTimeout::new(io), &request).await?)
+    }
 
-            async fn write_request<T: AsyncWrite + Unpin + Send>(
-                &mut self,
-                _: &StreamProtocol,
-                io: &mut T,
-                request: Self::Request,
-            ) -> io::Result<()> {
-                Ok($protocol::write_request(&mut IdleTimeout::new(io), &request).await?)
-            }
-
-            async fn write_response<T: AsyncWrite + Unpin + Send>(
-                &mut self,
-                _: &StreamProtocol,
-                io: &mut T,
-                response: Self::Response,
-            ) -> io::Result<()> {
-                Ok($protocol::write_response(&mut IdleTimeout::new(io), &response).await?)
-            }
-        }
-    };
+    async fn write_response<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        response: Self::Response,
+    ) -> io::Result<()> {
+        Ok(metadata::write_response(&mut IdleTimeout::new(io), &response).await?)
+    }
 }
-
-codec!(MetadataCodec, metadata);
-codec!(ChunkCodec, chunk);
 
 #[cfg(test)]
 mod tests {
@@ -90,8 +79,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_read_from_a_silent_peer_times_out() {
         let start = Instant::now();
-        let protocol = StreamProtocol::new(chunk::PROTOCOL);
-        let error = ChunkCodec.read_response(&protocol, &mut Silent).await.expect_err("silence");
+        let protocol = StreamProtocol::new(metadata::PROTOCOL);
+        let error = MetadataCodec.read_response(&protocol, &mut Silent).await.expect_err("silence");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() >= IDLE_TIMEOUT && start.elapsed() < IDLE_TIMEOUT * 2);
     }

@@ -10,14 +10,21 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::timing::IDLE_TIMEOUT;
 
 /// A stream that fails after [`IDLE_TIMEOUT`] without progress.
-pub(super) struct IdleTimeout<'a, T> {
-    io: &'a mut T,
+#[derive(Debug)]
+pub(super) struct IdleTimeout<T> {
+    io: T,
     timer: Pin<Box<Sleep>>,
 }
 
-impl<'a, T> IdleTimeout<'a, T> {
-    pub(super) fn new(io: &'a mut T) -> Self {
+impl<T> IdleTimeout<T> {
+    pub(super) fn new(io: T) -> Self {
         Self { io, timer: Box::pin(sleep(IDLE_TIMEOUT)) }
+    }
+
+    /// Starts the time anew, after a pause in which nothing was to be read or
+    /// written.
+    pub(super) fn restart(&mut self) {
+        self.timer.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
     }
 
     /// Passes on the result of a poll, or fails if the stream has been silent
@@ -28,7 +35,7 @@ impl<'a, T> IdleTimeout<'a, T> {
         polled: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if polled.is_ready() {
-            self.timer.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            self.restart();
             return polled;
         }
         ready!(self.timer.as_mut().poll(cx));
@@ -36,34 +43,34 @@ impl<'a, T> IdleTimeout<'a, T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for IdleTimeout<'_, T> {
+impl<T: AsyncRead + Unpin> AsyncRead for IdleTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut *self.io).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         self.watch(cx, polled)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<'_, T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut *self.io).poll_write(cx, buf);
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut *self.io).poll_flush(cx);
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
         self.watch(cx, polled)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut *self.io).poll_close(cx);
+        let polled = Pin::new(&mut self.io).poll_close(cx);
         self.watch(cx, polled)
     }
 }

@@ -1,9 +1,10 @@
 //! Requests and responses between nodes, in both directions.
 //!
-//! [`ChunkServer`] and [`MetadataServer`] hold the requests of peers until the
-//! owner of the network answers them; [`Outgoing`] holds the requests of this
-//! node until peers answer. The codecs limit the silence on a stream. Reading
-//! and checking content is up to the owner.
+//! Metadata is exchanged by request and response, one stream for each:
+//! [`MetadataServer`] holds the requests of peers until the owner of the network
+//! answers them; [`Outgoing`] holds the requests of this node until peers answer.
+//! Chunks move on streams that stay open ([`ChunkExchange`]). Silence on a stream
+//! is limited. Reading content is up to the owner, and so is checking metadata.
 
 mod chunks;
 mod codec;
@@ -11,15 +12,15 @@ mod idle;
 mod metadata;
 mod outgoing;
 
-use dfs_wire::{chunk, metadata as wire};
+use dfs_wire::metadata as wire;
 use libp2p::StreamProtocol;
 use libp2p::request_response::{self, ProtocolSupport};
 
 use crate::event::NetEvent;
 use crate::limits::MAX_STREAMS;
 use crate::timing::EXCHANGE_TIMEOUT;
-pub(crate) use chunks::ChunkServer;
-pub(crate) use codec::{ChunkCodec, MetadataCodec};
+pub(crate) use chunks::{ChunkExchange, ChunkTraffic, Fetch};
+pub(crate) use codec::MetadataCodec;
 pub(crate) use metadata::MetadataServer;
 pub(crate) use outgoing::{Outgoing, Waiting, failure};
 
@@ -35,19 +36,10 @@ pub(crate) enum Serve<C, R> {
 /// The behaviour of the metadata protocol.
 pub(crate) fn metadata_behaviour() -> request_response::Behaviour<MetadataCodec> {
     let protocol = StreamProtocol::new(wire::PROTOCOL);
-    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config())
-}
-
-/// The behaviour of the chunk protocol.
-pub(crate) fn chunk_behaviour() -> request_response::Behaviour<ChunkCodec> {
-    let protocol = StreamProtocol::new(chunk::PROTOCOL);
-    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config())
-}
-
-fn config() -> request_response::Config {
-    request_response::Config::default()
+    let config = request_response::Config::default()
         .with_request_timeout(EXCHANGE_TIMEOUT)
-        .with_max_concurrent_streams(MAX_STREAMS)
+        .with_max_concurrent_streams(MAX_STREAMS);
+    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config)
 }
 
 /// Content bytes of a metadata response.

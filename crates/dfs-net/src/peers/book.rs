@@ -85,19 +85,19 @@ impl PeerBook {
         (self.sent.per_second(now), self.received.per_second(now))
     }
 
-    pub(crate) fn sent(&mut self, peer: PeerId, bytes: usize, now: Instant) {
-        self.metrics.sent.inc_by(bytes as u64);
-        self.sent.add(bytes as u64, now);
+    pub(crate) fn sent(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+        self.metrics.sent.inc_by(bytes);
+        self.sent.add(bytes, now);
         if let Some(info) = self.peers.get_mut(&peer) {
-            info.bytes_sent += bytes as u64;
+            info.bytes_sent += bytes;
         }
     }
 
-    pub(crate) fn received(&mut self, peer: PeerId, bytes: usize, now: Instant) {
-        self.metrics.received.inc_by(bytes as u64);
-        self.received.add(bytes as u64, now);
+    pub(crate) fn received(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+        self.metrics.received.inc_by(bytes);
+        self.received.add(bytes, now);
         if let Some(info) = self.peers.get_mut(&peer) {
-            info.bytes_received += bytes as u64;
+            info.bytes_received += bytes;
         }
     }
 

@@ -68,11 +68,11 @@ impl Peers {
         self.book.rates(now)
     }
 
-    pub(crate) fn on_sent(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+    pub(crate) fn on_sent(&mut self, peer: PeerId, bytes: u64, now: Instant) {
         self.book.sent(peer, bytes, now);
     }
 
-    pub(crate) fn on_received(&mut self, peer: PeerId, bytes: usize, now: Instant) {
+    pub(crate) fn on_received(&mut self, peer: PeerId, bytes: u64, now: Instant) {
         self.book.received(peer, bytes, now);
     }
 

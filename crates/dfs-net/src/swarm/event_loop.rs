@@ -8,8 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
-use dfs_wire::{chunk, metadata};
+use dfs_wire::metadata;
 use futures::{FutureExt, StreamExt};
 use libp2p::request_response::{
     Event as Exchange, InboundRequestId, Message, OutboundFailure, ResponseChannel,
@@ -26,10 +25,10 @@ use crate::command::Command;
 use crate::config::{DhtMode, NetConfig};
 use crate::dht::{self, Dht};
 use crate::effect::Effect;
-use crate::error::FetchError;
 use crate::event::NetEvent;
 use crate::exchange::{
-    ChunkServer, MetadataServer, Outgoing, Serve, Waiting, failure, metadata_len, metadata_outcome,
+    ChunkTraffic, Fetch, MetadataServer, Outgoing, Serve, Waiting, failure, metadata_len,
+    metadata_outcome,
 };
 use crate::gossip::Announcements;
 use crate::limits::MAX_EVENTS;
@@ -67,9 +66,7 @@ pub(super) struct EventLoop {
     dht: Dht,
     announcements: Announcements,
     metadata_server: MetadataServer,
-    chunk_server: ChunkServer,
     metadata_requests: Outgoing<metadata::Request, metadata::Response>,
-    chunk_requests: Outgoing<chunk::Request, Bytes>,
     stopping: bool,
 }
 
@@ -97,9 +94,7 @@ impl EventLoop {
             dht: Dht::new(local_peer, metrics.clone()),
             announcements: Announcements::new(metrics.clone()),
             metadata_server: MetadataServer::new(metrics.clone()),
-            chunk_server: ChunkServer::new(metrics.clone()),
-            metadata_requests: Outgoing::new("metadata", metrics.clone()),
-            chunk_requests: Outgoing::new("chunk", metrics),
+            metadata_requests: Outgoing::new("metadata", metrics),
             stopping: false,
         }
     }
@@ -176,24 +171,16 @@ impl EventLoop {
                 self.metadata_requests.request(peer, request, respond_to);
                 self.send_metadata_requests(peer);
             }
-            Command::FetchChunk { peer, hash, respond_to } => {
-                self.chunk_requests.request(peer, chunk::Request { hash }, respond_to);
-                self.send_chunk_requests(peer);
+            Command::FetchChunks { peer, leaves, results } => {
+                let addrs = self.peers.addresses(&peer);
+                behaviour.chunks.fetch(peer, addrs, Fetch { leaves, results });
             }
             Command::RespondMetadata { id, response } => {
                 if let Some((peer, channel, bytes)) = self.metadata_server.on_answer(id, &response)
                 {
-                    self.peers.on_sent(peer, bytes, now);
+                    self.peers.on_sent(peer, bytes as u64, now);
                     respond(behaviour.metadata.send_response(channel, response));
                 }
-            }
-            Command::RespondChunk { id, response } => {
-                if let Some((peer, channel)) = self.chunk_server.on_answer(id, &response) {
-                    self.peers.on_sent(peer, chunk_len(&response), now);
-                    respond(behaviour.chunk.send_response(channel, response));
-                }
-                let admitted = self.chunk_server.admit();
-                self.serve_chunks(admitted);
             }
             Command::Ban { peer } => {
                 let effects = self.peers.ban(peer, now);
@@ -264,8 +251,9 @@ impl EventLoop {
                 self.on_metadata_event(event, now);
                 Vec::new()
             }
-            NodeBehaviourEvent::Chunk(event) => {
-                self.on_chunk_event(event, now);
+            NodeBehaviourEvent::Chunks(ChunkTraffic { peer, sent, received }) => {
+                self.peers.on_sent(peer, sent, now);
+                self.peers.on_received(peer, received, now);
                 Vec::new()
             }
             NodeBehaviourEvent::Identify(_)
@@ -289,7 +277,7 @@ impl EventLoop {
             Exchange::Message {
                 peer, message: Message::Response { request_id, response }, ..
             } => {
-                self.peers.on_received(peer, metadata_len(&response), now);
+                self.peers.on_received(peer, metadata_len(&response) as u64, now);
                 let outcome = metadata_outcome(&response);
                 self.metadata_requests.on_result(request_id, outcome, Ok(response));
                 self.send_metadata_requests(peer);
@@ -305,39 +293,6 @@ impl EventLoop {
                 self.metadata_server.on_failed(request_id);
             }
             Exchange::ResponseSent { .. } => {}
-        }
-    }
-
-    fn on_chunk_event(&mut self, event: Exchange<chunk::Request, chunk::Response>, now: Instant) {
-        match event {
-            Exchange::Message {
-                peer,
-                message: Message::Request { request_id, request, channel },
-                ..
-            } => {
-                let effects = self.chunk_server.on_request(peer, request_id, request, channel);
-                self.serve_chunks(effects);
-            }
-            Exchange::Message {
-                peer, message: Message::Response { request_id, response }, ..
-            } => {
-                self.peers.on_received(peer, chunk_len(&response), now);
-                let (outcome, result) = chunk_result(response);
-                self.chunk_requests.on_result(request_id, outcome, result);
-                self.send_chunk_requests(peer);
-            }
-            Exchange::OutboundFailure { peer, request_id, error, .. } => {
-                if let OutboundFailure::DialFailure = error {
-                    self.chunk_requests.on_dial_failed(&peer);
-                }
-                self.chunk_requests.on_result(request_id, "failed", Err(failure(error)));
-                self.send_chunk_requests(peer);
-            }
-            Exchange::InboundFailure { peer, request_id, .. }
-            | Exchange::ResponseSent { peer, request_id, .. } => {
-                let admitted = self.chunk_server.on_ended(peer, request_id);
-                self.serve_chunks(admitted);
-            }
         }
     }
 
@@ -359,35 +314,12 @@ impl EventLoop {
         }
     }
 
-    fn serve_chunks(
-        &mut self,
-        effects: Vec<Serve<ResponseChannel<chunk::Response>, chunk::Response>>,
-    ) {
-        for effect in effects {
-            match effect {
-                Serve::Emit(event) => self.outbox.push_back(event),
-                Serve::Respond(channel, response) => {
-                    respond(self.swarm.behaviour_mut().chunk.send_response(channel, response));
-                }
-            }
-        }
-    }
-
     fn send_metadata_requests(&mut self, peer: PeerId) {
         while let Some(Waiting { request, respond_to }) = self.metadata_requests.next(&peer) {
             let addrs = self.peers.addresses(&peer);
             let metadata = &mut self.swarm.behaviour_mut().metadata;
             let id = metadata.send_request_with_addresses(&peer, request, addrs);
             self.metadata_requests.on_sent(peer, id, respond_to);
-        }
-    }
-
-    fn send_chunk_requests(&mut self, peer: PeerId) {
-        while let Some(Waiting { request, respond_to }) = self.chunk_requests.next(&peer) {
-            let addrs = self.peers.addresses(&peer);
-            let chunk = &mut self.swarm.behaviour_mut().chunk;
-            let id = chunk.send_request_with_addresses(&peer, request, addrs);
-            self.chunk_requests.on_sent(peer, id, respond_to);
         }
     }
 
@@ -446,26 +378,6 @@ impl EventLoop {
 /// event says so.
 fn respond<R>(handed_over: Result<(), R>) {
     drop(handed_over);
-}
-
-/// Content bytes of a chunk response.
-fn chunk_len(response: &chunk::Response) -> usize {
-    match response {
-        chunk::Response::Found(bytes) => bytes.len(),
-        chunk::Response::NotFound | chunk::Response::Busy { .. } => 0,
-    }
-}
-
-/// What the caller of a chunk request gets, and its label in metrics.
-fn chunk_result(response: chunk::Response) -> (&'static str, Result<Bytes, FetchError>) {
-    match response {
-        chunk::Response::Found(bytes) => ("found", Ok(bytes)),
-        chunk::Response::NotFound => ("not_found", Err(FetchError::NotFound)),
-        chunk::Response::Busy { retry_ms } => {
-            let retry = std::time::Duration::from_millis(retry_ms.into());
-            ("busy", Err(FetchError::Busy { retry }))
-        }
-    }
 }
 
 #[cfg(test)]

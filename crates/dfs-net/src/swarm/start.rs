@@ -14,6 +14,7 @@ use crate::behaviour::NodeBehaviour;
 use crate::config::NetConfig;
 use crate::error::{NetError, SetupError};
 use crate::event::NetEvent;
+use crate::exchange::ChunkExchange;
 use crate::handle::NetHandle;
 use crate::limits::{MAX_COMMANDS, MAX_EVENTS};
 use crate::metrics::Metrics;
@@ -40,11 +41,11 @@ pub async fn spawn(
     let metrics = Metrics::default();
     metrics.register(registry);
     let tasks = Tasks::default();
-    let mut swarm = build(&config, &metrics, registry, tasks.clone())?;
+    let (events, event_queue) = mpsc::channel(MAX_EVENTS);
+    let mut swarm = build(&config, events.clone(), &metrics, registry, tasks.clone())?;
     let waiting = listen_on(&mut swarm, &config.listen)?;
     let (started, has_started) = oneshot::channel();
     let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
-    let (events, event_queue) = mpsc::channel(MAX_EVENTS);
     let handle = NetHandle::new(commands, *swarm.local_peer_id(), tasks.clone());
     let listeners = Listeners::new(waiting, started);
     let event_loop = EventLoop::new(swarm, &config, command_queue, events, listeners, metrics);
@@ -64,16 +65,19 @@ pub async fn spawn(
     Ok((handle, event_queue))
 }
 
-/// A swarm that listens nowhere yet. Its connections run as tasks of `tasks`.
+/// A swarm that listens nowhere yet. Its connections and their chunk streams run as
+/// tasks of `tasks`; requests for chunks go to `events`.
 pub(super) fn build(
     config: &NetConfig,
+    events: mpsc::Sender<NetEvent>,
     metrics: &Metrics,
     registry: &mut Registry,
     tasks: Tasks,
 ) -> Result<Swarm<NodeBehaviour>, SetupError> {
     let transport = transport::build(&config.keypair)?;
     let gossip = registry.sub_registry_with_prefix("net").sub_registry_with_prefix("gossipsub");
-    let behaviour = NodeBehaviour::new(config, metrics, gossip);
+    let chunks = ChunkExchange::new(events, tasks.clone(), metrics.clone());
+    let behaviour = NodeBehaviour::new(config, chunks, metrics, gossip);
     let peer = config.keypair.public().to_peer_id();
     let config = swarm::Config::with_executor(tasks).with_idle_connection_timeout(IDLE_CONNECTION);
     Ok(Swarm::new(transport, behaviour, peer, config))

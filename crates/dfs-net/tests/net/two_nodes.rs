@@ -1,15 +1,19 @@
 //! Two networks in one process find each other, ask and answer.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Header, Kind, Profile, Subtree};
+use dfs_core::{ChunkHash, Cid, Header, Kind, Leaf, Profile, Subtree};
 use dfs_net::{FetchError, NetEvent, NetHandle, Unreachable};
-use dfs_wire::{chunk, metadata};
+use dfs_wire::metadata;
 use tokio::sync::mpsc;
 
 use crate::node::{address, node, node_with_metrics};
 
 pub(crate) fn empty_header() -> Header {
     Header::new(Kind::File(Profile::default()), 0, Subtree::empty()).expect("empty content")
+}
+
+fn large_chunk() -> Bytes {
+    vec![7; 3 << 20].into()
 }
 
 /// Answers like a node that holds the empty file and one chunk of 3 MiB.
@@ -25,14 +29,12 @@ pub(crate) async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) 
                 };
                 net.respond_metadata(id, response).await.expect("respond");
             }
-            NetEvent::ChunkRequest { id, request, .. } => {
-                let bytes = Bytes::from(vec![7; 3 << 20]);
-                let response = if request.hash == ChunkHash::of(&bytes) {
-                    chunk::Response::Found(bytes)
-                } else {
-                    chunk::Response::NotFound
-                };
-                net.respond_chunk(id, response).await.expect("respond");
+            NetEvent::ChunkRequest { hashes, respond_to, .. } => {
+                // One chunk at a time, whatever the peer asks for.
+                let bytes = large_chunk();
+                let chunk = (hashes[0] == ChunkHash::of(&bytes)).then_some(bytes);
+                // The error means that the peer has given up.
+                let _ = respond_to.send(vec![chunk]);
             }
             NetEvent::Announced { .. } | NetEvent::DhtJoined => {}
         }
@@ -58,26 +60,37 @@ async fn a_node_finds_a_provider_and_fetches_from_it() {
     assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
     assert!(b.is_provider_at(a.peer(), cid).await.is_ok_and(|is_provider| !is_provider));
 
-    // More requests at once than the provider admits.
-    let bytes = vec![7; 3 << 20];
-    let hash = ChunkHash::of(&bytes);
-    let fetches = (0..20).map(|_| b.fetch_chunk(provider, hash));
+    let bytes = large_chunk();
+    let (leaf, absent) = (Leaf::of(&bytes), Leaf::of(b"absent"));
+    let fetches = (0..20).map(|_| b.fetch_chunk(provider, leaf));
     for fetched in futures::future::join_all(fetches).await {
         assert_eq!(fetched.expect("the chunk"), bytes);
     }
-    let absent = ChunkHash::of(b"absent");
-    let fetched = b.fetch_chunk(provider, absent).await;
-    assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
+    let mut run = b.fetch_chunks(provider, vec![absent, leaf, absent]).await.expect("sent");
+    for is_held in [false, true, false] {
+        match run.recv().await.expect("a result for each leaf") {
+            Ok(fetched) => assert!(is_held && fetched == bytes),
+            Err(error) => assert!(!is_held && matches!(error, FetchError::NotFound), "{error:?}"),
+        }
+    }
 
-    let peers = b.peers().await.expect("peers");
-    assert_eq!(peers.len(), 1);
-    assert!(peers[0].is_connected() && peers[0].bytes_received >= 60 << 20);
+    // The streams report what they have transferred from time to time.
+    let received = (60 << 20) + header.encode().len() as u64;
+    loop {
+        let peers = b.peers().await.expect("peers");
+        assert_eq!(peers.len(), 1);
+        assert!(peers[0].is_connected());
+        if peers[0].bytes_received >= received {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     let metrics = dfs_metrics::encode(&b_metrics);
     for line in [
         "net_connected_peers 1",
         "net_connections_established_total{direction=\"outbound\"} 1",
         "net_dht_queries_total{kind=\"find_providers\"} 1",
-        "net_requests_sent_total{protocol=\"chunk\",outcome=\"found\"} 20",
+        "net_requests_sent_total{protocol=\"chunk\",outcome=\"found\"} 21",
         "net_requests_sent_total{protocol=\"metadata\",outcome=\"not_found\"} 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
@@ -105,14 +118,13 @@ async fn hundreds_of_requests_at_once_in_both_directions_are_all_answered() {
     tokio::spawn(serve(b.clone(), b_events));
     b.dial(address(&a).await).await.expect("the network runs");
     b.fetch_header(a.peer(), empty_header().cid()).await.expect("connected");
-    // Twenty downloads with sixteen requests each: more than the streams that
-    // libp2p permits on a connection.
-    let absent = ChunkHash::of(b"absent");
+    let leaf = Leaf::of(&large_chunk());
     let chunks =
-        (0..320).flat_map(|_| [b.fetch_chunk(a.peer(), absent), a.fetch_chunk(b.peer(), absent)]);
+        (0..60).flat_map(|_| [b.fetch_chunk(a.peer(), leaf), a.fetch_chunk(b.peer(), leaf)]);
     for fetched in futures::future::join_all(chunks).await {
-        assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
+        fetched.expect("the chunk");
     }
+    // More than the streams that libp2p permits on a connection.
     let cid = empty_header().cid();
     let headers =
         (0..320).flat_map(|_| [b.fetch_header(a.peer(), cid), a.fetch_header(b.peer(), cid)]);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use dfs_core::ChunkHash;
 use dfs_node::{Cid, FailureKind, GetOptions, NodeRuntime, Phase};
-use dfs_wire::chunk;
 
 use crate::peer::{Content, Peer, Question, hold, node};
 
@@ -53,7 +53,7 @@ async fn in_the_manifest_fetch() {
         .await;
 }
 
-/// A peer that sends the first `chunks` chunks and answers BUSY for the others,
+/// A peer that sends the first `chunks` chunks and says nothing about the others,
 /// until the flag allows all.
 async fn tired(content: &Arc<Content>, chunks: usize) -> (Peer, Arc<AtomicBool>) {
     let content = Arc::clone(content);
@@ -67,15 +67,21 @@ async fn tired(content: &Arc<Content>, chunks: usize) -> (Peer, Arc<AtomicBool>)
                 Question::Metadata(id, request) => {
                     let _ = net.respond_metadata(id, content.metadata(&request)).await;
                 }
-                Question::Chunk(id, request) => {
+                Question::Chunks(hashes, mut respond_to) => {
                     let first = &content.page.leaves()[..chunks];
-                    let given = first.iter().any(|leaf| leaf.hash == request.hash);
-                    let answer = if given || rested.load(Ordering::SeqCst) {
-                        content.chunk(&request)
-                    } else {
-                        chunk::Response::Busy { retry_ms: 60_000 }
+                    let is_given = |hash: &&ChunkHash| {
+                        rested.load(Ordering::SeqCst)
+                            || first.iter().any(|leaf| leaf.hash == **hash)
                     };
-                    let _ = net.respond_chunk(id, answer).await;
+                    let given: Vec<_> = hashes
+                        .iter()
+                        .take_while(is_given)
+                        .map(|hash| content.chunk(hash))
+                        .collect();
+                    if given.is_empty() {
+                        return respond_to.closed().await;
+                    }
+                    let _ = respond_to.send(given);
                 }
             }
         }

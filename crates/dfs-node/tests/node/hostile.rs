@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Header, Kind, Leaf, Page, Profile, Subtree, TreeHash};
 use dfs_node::{FailureKind, NodeError, NodeRuntime};
-use dfs_wire::{chunk, metadata};
+use dfs_wire::metadata;
 
 use crate::peer::{Content, Peer, Question, hold, node};
 
@@ -37,13 +37,17 @@ async fn liar(content: &Arc<Content>, lie: Lie) -> Peer {
                     let answer = bend_metadata(content.metadata(&request), lie);
                     let _ = net.respond_metadata(id, answer).await;
                 }
-                Question::Chunk(id, request)
-                    if lie != Lie::Silence && lie != Lie::SilenceAboutChunks =>
+                Question::Metadata(..) => {}
+                Question::Chunks(_, mut respond_to)
+                    if lie == Lie::Silence || lie == Lie::SilenceAboutChunks =>
                 {
-                    let answer = bend_chunk(content.chunk(&request), lie);
-                    let _ = net.respond_chunk(id, answer).await;
+                    respond_to.closed().await;
                 }
-                _ => {}
+                Question::Chunks(hashes, respond_to) => {
+                    let chunks = hashes.iter().map(|hash| content.chunk(hash));
+                    let chunks = chunks.map(|chunk| chunk.map(|bytes| bend_chunk(&bytes, lie)));
+                    let _ = respond_to.send(chunks.collect());
+                }
             }
         }
     })
@@ -74,8 +78,7 @@ fn bend_metadata(answer: metadata::Response, lie: Lie) -> metadata::Response {
     }
 }
 
-fn bend_chunk(answer: chunk::Response, lie: Lie) -> chunk::Response {
-    let chunk::Response::Found(bytes) = answer else { return answer };
+fn bend_chunk(bytes: &Bytes, lie: Lie) -> Bytes {
     let mut bytes = bytes.to_vec();
     match lie {
         Lie::FlippedByte => bytes[12_345] ^= 1,
@@ -84,7 +87,7 @@ fn bend_chunk(answer: chunk::Response, lie: Lie) -> chunk::Response {
         Lie::OtherChunk => bytes.fill(7),
         _ => {}
     }
-    chunk::Response::Found(Bytes::from(bytes))
+    bytes.into()
 }
 
 /// The error of a node that gets the content from this peer alone.

@@ -1,10 +1,12 @@
 //! A peer that is not a node: it provides content, and the test decides what
 //! it answers.
 
-use dfs_core::{Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
+use bytes::Bytes;
+use dfs_core::{ChunkHash, Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
 use dfs_net::{NetConfig, NetEvent, NetHandle, RequestId};
 use dfs_node::{Cid, GetOptions, Keypair, Multiaddr, NodeConfig, NodeRuntime};
-use dfs_wire::{chunk, metadata};
+use dfs_wire::metadata;
+use tokio::sync::oneshot;
 
 /// A file as a provider has it.
 pub(crate) struct Content {
@@ -46,23 +48,23 @@ impl Content {
     }
 
     /// What an honest provider answers.
-    pub(crate) fn chunk(&self, request: &chunk::Request) -> chunk::Response {
+    pub(crate) fn chunk(&self, hash: &ChunkHash) -> Option<Bytes> {
         let mut at = 0;
         for leaf in self.page.leaves() {
             let end = at + leaf.len as usize;
-            if leaf.hash == request.hash {
-                return chunk::Response::Found(self.bytes[at..end].to_vec().into());
+            if leaf.hash == *hash {
+                return Some(self.bytes[at..end].to_vec().into());
             }
             at = end;
         }
-        chunk::Response::NotFound
+        None
     }
 }
 
 /// A request to the peer, which may answer it or not.
 pub(crate) enum Question {
     Metadata(RequestId, metadata::Request),
-    Chunk(RequestId, chunk::Request),
+    Chunks(Vec<ChunkHash>, oneshot::Sender<Vec<Option<Bytes>>>),
 }
 
 /// A running peer.
@@ -96,7 +98,9 @@ impl Peer {
                     NetEvent::MetadataRequest { id, request, .. } => {
                         Question::Metadata(id, request)
                     }
-                    NetEvent::ChunkRequest { id, request, .. } => Question::Chunk(id, request),
+                    NetEvent::ChunkRequest { hashes, respond_to, .. } => {
+                        Question::Chunks(hashes, respond_to)
+                    }
                     _ => continue,
                 };
                 tokio::spawn(answer(handle.clone(), question));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dfs_node::{Cid, FailureKind, Multiaddr, NodeRuntime};
+use dfs_wire::chunk::Answer;
 use dfs_wire::{chunk, metadata};
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use futures::{AsyncReadExt, StreamExt};
@@ -29,9 +30,17 @@ enum Script {
 }
 
 /// The bytes to be written, and whether they never end.
-type Answer = (Vec<u8>, bool);
+type Reply = (Vec<u8>, bool);
 
-/// Reads a request as bytes, and writes any bytes as the answer.
+/// A request of the node.
+#[derive(Debug)]
+enum Question {
+    Metadata(metadata::Request),
+    Chunks(chunk::Request),
+}
+
+/// Reads a request, the first one of a chunk stream, and writes any bytes as the
+/// answer.
 #[derive(Clone)]
 struct RawCodec {
     written: Arc<AtomicU64>,
@@ -39,27 +48,28 @@ struct RawCodec {
 
 impl Codec for RawCodec {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
-    type Response = Answer;
+    type Request = Question;
+    type Response = Reply;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
         protocol: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Vec<u8>> {
-        let request = if protocol.as_ref() == metadata::PROTOCOL {
-            metadata::encode_request(&metadata::read_request(io).await?)
-        } else {
-            chunk::read_request(io).await?.hash.as_bytes().to_vec()
-        };
-        Ok(request)
+    ) -> io::Result<Question> {
+        if protocol.as_ref() == metadata::PROTOCOL {
+            return Ok(Question::Metadata(metadata::read_request(io).await?));
+        }
+        match chunk::read_request(io).await? {
+            Some(request) => Ok(Question::Chunks(request)),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<Reply> {
         let mut bytes = Vec::new();
         io.read_to_end(&mut bytes).await?;
         Ok((bytes, false))
@@ -69,16 +79,20 @@ impl Codec for RawCodec {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: Vec<u8>,
+        request: Question,
     ) -> io::Result<()> {
-        io.write_all(&request).await
+        match request {
+            Question::Metadata(request) => metadata::write_request(io, &request).await?,
+            Question::Chunks(request) => chunk::write_request(io, &request).await?,
+        }
+        Ok(())
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        (bytes, endless): Answer,
+        (bytes, endless): Reply,
     ) -> io::Result<()> {
         io.write_all(&bytes).await?;
         if !endless {
@@ -145,19 +159,20 @@ impl Raw {
 }
 
 /// What an honest provider writes.
-async fn truth(content: &Content, request: &[u8]) -> Vec<u8> {
+async fn truth(content: &Content, question: &Question) -> Vec<u8> {
     let mut bytes = Vec::new();
-    match request.try_into() {
-        Ok(hash) => {
-            let hash = dfs_core::ChunkHash::from_bytes(hash);
-            let response = content.chunk(&chunk::Request { hash });
-            chunk::write_response(&mut bytes, &response).await.expect("a vector");
-        }
-        Err(_) => {
-            let request = metadata::decode_request(request).expect("a request of ours");
-            let response = content.metadata(&request);
+    match question {
+        Question::Metadata(request) => {
+            let response = content.metadata(request);
             metadata::write_response(&mut bytes, &response).await.expect("a vector");
         }
+        Question::Chunks(chunk::Request::Chunks { hashes }) => {
+            for hash in hashes {
+                let answer = content.chunk(hash).map_or(Answer::NotFound, Answer::Found);
+                chunk::write_answer(&mut bytes, &answer).await.expect("a vector");
+            }
+        }
+        Question::Chunks(chunk::Request::Cancel { .. }) => {}
     }
     bytes
 }

@@ -23,7 +23,7 @@ import reference as content  # noqa: E402
 CHECKS = """
     frame/length message/encoding message/trailing
     metadata/header metadata/page metadata/proof
-    chunk/status chunk/length chunk/not-held
+    chunk/tag chunk/count chunk/status chunk/length chunk/other-length chunk/number
     announcement/length announcement/size announcement/name
 """.split()
 
@@ -178,34 +178,47 @@ def read_metadata_response(data: bytes) -> tuple[str, dict]:
 # --- 5. /dfs/chunk/1.0.0 -------------------------------------------------------------
 
 
-def write_chunk_request(_kind: None, fields: dict) -> bytes:
-    return fields["hash"]
+def write_chunk_request(kind: str, fields: dict) -> bytes:
+    if kind == "cancel":
+        return struct.pack("<BQ", 1, fields["number"])
+    return struct.pack("<BH", 0, len(fields["hashes"]) // 32) + fields["hashes"]
 
 
-def read_chunk_request(data: bytes) -> tuple[None, dict]:
-    assert len(data) == 32
-    return None, {"hash": data}
+def read_chunk_request(data: bytes) -> tuple[str, dict]:
+    require("chunk/tag", data[0] <= 1)
+    if data[0] == 1:
+        (number,) = struct.unpack("<Q", data[1:])
+        return "cancel", {"number": number}
+    (count,) = struct.unpack("<H", data[1:3])
+    require("chunk/count", 1 <= count <= 256)
+    assert len(data) == 3 + 32 * count
+    return "chunks", {"hashes": data[3:]}
 
 
-def write_chunk_response(kind: str, fields: dict) -> bytes:
+def write_chunk_answer(kind: str, fields: dict) -> bytes:
     if kind == "chunk":
         return struct.pack("<BI", 0, len(fields["chunk"])) + fields["chunk"]
-    status, number = (1, 0) if kind == "not-held" else (2, fields["retry_ms"])
+    status, number = {
+        "not-held": (1, 0),
+        "busy": (2, fields.get("retry_ms")),
+        "cancelled": (3, 0),
+    }[kind]
     return struct.pack("<BI", status, number)
 
 
-def read_chunk_response(data: bytes) -> tuple[str, dict]:
+def read_chunk_answer(data: bytes, len_asked: int | None = None) -> tuple[str, dict]:
     status, number = struct.unpack("<BI", data[:5])
-    require("chunk/status", status <= 2)
+    require("chunk/status", status <= 3)
     if status == 0:
         require("chunk/length", 1 <= number <= 4_194_304)
+        require("chunk/other-length", len_asked in (None, number))
         assert len(data) == 5 + number
         return "chunk", {"chunk": data[5:]}
     assert len(data) == 5
-    if status == 1:
-        require("chunk/not-held", number == 0)
-        return "not-held", {}
-    return "busy", {"retry_ms": number}
+    if status == 2:
+        return "busy", {"retry_ms": number}
+    require("chunk/number", number == 0)
+    return ("not-held" if status == 1 else "cancelled"), {}
 
 
 # --- 7. Announcements ----------------------------------------------------------------
@@ -241,7 +254,7 @@ CODECS = {
     "metadata/request": Codec(read_metadata_request, write_metadata_request),
     "metadata/response": Codec(read_metadata_response, write_metadata_response),
     "chunk/request": Codec(read_chunk_request, write_chunk_request),
-    "chunk/response": Codec(read_chunk_response, write_chunk_response),
+    "chunk/answer": Codec(read_chunk_answer, write_chunk_answer),
     "announcement": Codec(read_announcement, write_announcement),
 }
 
@@ -272,18 +285,22 @@ def valid(title: str, message: str, kind: str | None, data: bytes | None = None,
     )
 
 
-def invalid(check: str, why: str, message: str, data: bytes, source: str | None = None) -> dict:
-    """Bytes that this implementation refuses as stated."""
+def invalid(
+    check: str, why: str, message: str, data: bytes, source: str | None = None, **asked
+) -> dict:
+    """Bytes that this implementation refuses as stated; `asked` is what a reader knows."""
     refused = None
     try:
-        CODECS[message].read(data)
+        CODECS[message].read(data, **asked)
     except Refused as refusal:
         refused = (refusal.check, refusal.source)
     assert refused == (check, source), (why, refused)
     return (
         {"check": check}
         | ({"source": source} if source else {})
-        | {"why": why, "message": message, "bytes": written(data)}
+        | {"why": why, "message": message}
+        | asked
+        | {"bytes": written(data)}
     )
 
 
@@ -322,13 +339,19 @@ def positive_vectors() -> Iterable[dict]:
     longer = frame(b"\x00" + b"\xb6" + b"\x80" * 8 + b"\x00" + HEADER)
     yield valid("a count as long as it may be", response, "header", longer, header=HEADER)
 
-    yield valid("a chunk is asked for", "chunk/request", None, hash=LEAF.hash)
-    yield valid("the chunk", "chunk/response", "chunk", chunk=content.GREETING)
-    yield valid("a chunk of one byte", "chunk/response", "chunk", chunk=b"x")
-    yield valid("the longest chunk", "chunk/response", "chunk", chunk=bytes(4_194_304))
-    yield valid("not held", "chunk/response", "not-held")
+    request, answer = "chunk/request", "chunk/answer"
+    yield valid("a chunk is asked for", request, "chunks", hashes=LEAF.hash)
+    many = b"".join(content.numbered_leaf(n, 65_536).hash for n in range(256))
+    yield valid("as many chunks as one request may list", request, "chunks", hashes=many)
+    for number in (0, 1, 2**64 - 1):
+        yield valid(f"request {number} is given up", request, "cancel", number=number)
+    yield valid("the chunk", answer, "chunk", chunk=content.GREETING)
+    yield valid("a chunk of one byte", answer, "chunk", chunk=b"x")
+    yield valid("the longest chunk", answer, "chunk", chunk=bytes(4_194_304))
+    yield valid("not held", answer, "not-held")
     for milliseconds in (0, 500, 2**32 - 1):
-        yield valid(f"busy for {milliseconds} ms", "chunk/response", "busy", retry_ms=milliseconds)
+        yield valid(f"busy for {milliseconds} ms", answer, "busy", retry_ms=milliseconds)
+    yield valid("given up", answer, "cancelled")
 
     name = "announcement"
     yield valid("a name", name, None, cid=CID, size=13, name="hello.txt")
@@ -426,17 +449,26 @@ def negative_contents() -> Iterable[dict]:
 
 
 def negative_chunks() -> Iterable[dict]:
-    """Every vector is the head alone: it is refused before the chunk is read."""
+    """Every vector is the head alone: it is refused before what it announces is read."""
+    for tag in (2, 255):
+        yield invalid("chunk/tag", f"tag {tag}", "chunk/request", bytes([tag]))
+    for count in (0, 257, 2**16 - 1):
+        data = struct.pack("<BH", 0, count)
+        yield invalid("chunk/count", f"{count} hashes", "chunk/request", data)
     cases = (
-        ("chunk/status", "status 3", 3, 0),
+        ("chunk/status", "status 4", 4, 0),
         ("chunk/status", "status 255", 255, 13),
         ("chunk/length", "no bytes", 0, 0),
         ("chunk/length", "a byte more than any chunk has", 0, 4_194_305),
         ("chunk/length", "4 GiB", 0, 2**32 - 1),
-        ("chunk/not-held", "not held, and a length", 1, 13),
+        ("chunk/number", "not held, and a length", 1, 13),
+        ("chunk/number", "given up, and a number", 3, 1),
     )
     for check, why, status, number in cases:
-        yield invalid(check, why, "chunk/response", struct.pack("<BI", status, number))
+        yield invalid(check, why, "chunk/answer", struct.pack("<BI", status, number))
+    for number in (12, 14, 4_194_304):
+        why, data = f"{number} bytes instead of 13", struct.pack("<BI", 0, number)
+        yield invalid("chunk/other-length", why, "chunk/answer", data, len_asked=13)
 
 
 def negative_announcements() -> Iterable[dict]:

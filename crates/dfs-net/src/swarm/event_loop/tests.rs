@@ -34,9 +34,10 @@ struct Driven {
 fn driven(config: &NetConfig, waiting: HashMap<ListenerId, Multiaddr>) -> Driven {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
-    let swarm = start::build(config, &metrics, &mut registry, Tasks::default()).expect("valid");
     let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
     let (events, event_queue) = mpsc::channel(1);
+    let swarm = start::build(config, events.clone(), &metrics, &mut registry, Tasks::default())
+        .expect("valid");
     let (started, has_started) = oneshot::channel();
     let listeners = Listeners::new(waiting, started);
     let event_loop =

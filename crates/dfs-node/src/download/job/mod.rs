@@ -1,11 +1,13 @@
 //! One download: a task that carries out the actions of the state machine.
 //!
 //! The job fetches, saves as it goes ([`saving`]), and then writes out
-//! ([`write_out`]). Everything it waits for while it fetches is a future in one set or a branch
-//! of one `select`, so cancelling means leaving the loop: requests, searches
-//! and pauses are dropped.
+//! ([`write_out`]). Everything it waits for while it fetches is a future in one set, a
+//! stream of another, or a branch of one `select`. So cancelling means leaving the loop:
+//! requests, searches and pauses are dropped.
 
+mod answers;
 mod fence;
+mod runs;
 mod saving;
 mod write_out;
 
@@ -18,11 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Leaf, Manifest, Page, Subtree};
-use dfs_net::{FetchError, NetHandle, PeerFault, PeerId, Rate, Unreachable};
+use dfs_core::{Cid, Leaf, Manifest, Page, Subtree};
+use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Manifests, Pages};
 use dfs_store::{Batch, StoreError, Tables};
-use dfs_transfer::{Action, Config, Download, Event, Fault, Status, Wait};
+use dfs_transfer::{Action, Config, Download, Event, RunId, Status, Wait};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,12 +34,14 @@ use tokio_util::sync::CancellationToken;
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
 use super::write_buffer::{Write, WriteBuffer};
-use crate::blocking::{Disk, blocking};
+use crate::blocking::Disk;
 use crate::error::{FailureKind, NodeError};
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
 use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
+use answers::{fault, results_of};
 use fence::CommitFence;
+use runs::Runs;
 
 /// A message to a running job.
 pub(super) enum JobCommand {
@@ -57,10 +61,9 @@ pub(super) enum JobCommand {
 enum JobEvent {
     Machine(Event<PeerId>),
     Fetched {
-        peer: PeerId,
-        page: u64,
+        run: RunId,
         leaf: Leaf,
-        result: Result<Bytes, Fault>,
+        bytes: Bytes,
     },
     PageLoaded {
         index: u64,
@@ -113,6 +116,7 @@ pub(super) struct Job {
     next_turn: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
     machine: Download<PeerId>,
     running: FuturesUnordered<JobFuture>,
+    fetching: Runs<JobEvent>,
     writing: Option<WriteFuture>,
     discovery: Option<mpsc::Receiver<PeerId>>,
     buffer: WriteBuffer,
@@ -151,6 +155,7 @@ impl Job {
             turn: None,
             next_turn: None,
             running: FuturesUnordered::new(),
+            fetching: Runs::new(),
             writing: None,
             discovery: None,
             buffer: WriteBuffer::default(),
@@ -229,6 +234,9 @@ impl Job {
                 Some(command) = self.commands.recv() => self.on_command(command)?,
                 failed = written(&mut self.writing) => self.on_written(failed)?,
                 Some(event) = self.running.next(), if !self.buffer.is_full() => {
+                    self.on_event(event)?;
+                }
+                Some(event) = self.fetching.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
                 }
                 turn = arrived(&mut self.next_turn) => {
@@ -342,16 +350,14 @@ impl Job {
     fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
         match event {
             JobEvent::Machine(event) => self.feed(event),
-            JobEvent::Fetched { peer, page, leaf, result } => {
-                let result = result.map(|bytes| {
-                    self.rate.add(bytes.len() as u64, Instant::now());
-                    self.record.bytes_fetched += bytes.len() as u64;
-                    self.metrics.fetched.inc_by(bytes.len() as u64);
-                    if self.machine.is_missing(&leaf) {
-                        self.buffer.push(leaf.hash, bytes, Instant::now());
-                    }
-                });
-                self.feed(Event::Chunk { peer, page, leaf, result })
+            JobEvent::Fetched { run, leaf, bytes } => {
+                self.rate.add(bytes.len() as u64, Instant::now());
+                self.record.bytes_fetched += bytes.len() as u64;
+                self.metrics.fetched.inc_by(bytes.len() as u64);
+                if self.machine.is_missing(&leaf) {
+                    self.buffer.push(leaf.hash, bytes, Instant::now());
+                }
+                self.feed(Event::Chunk { run, leaf })
             }
             JobEvent::PageLoaded { index, page } => {
                 // Forget a root whose page is not in the store, so that the page
@@ -436,13 +442,10 @@ impl Job {
                 let result = net.fetch_page(peer, cid, index).await.map_err(fault);
                 JobEvent::Machine(Event::Page { peer, index, result })
             }),
-            Action::FetchChunk { peer, page, leaf } => Box::pin(async move {
-                let result = match net.fetch_chunk(peer, leaf.hash).await {
-                    Ok(bytes) => verify(bytes, leaf).await,
-                    Err(error) => Err(fault(error)),
-                };
-                JobEvent::Fetched { peer, page, leaf, result }
-            }),
+            Action::FetchChunks { peer, run, leaves } => {
+                return self.fetching.start(run, results_of(net, peer, run, leaves));
+            }
+            Action::Cancel { run } => return self.fetching.cancel(run),
             Action::LoadPage { index, root } => Box::pin(async move {
                 match disk.run(move |store| store.get::<Pages>(&root.hash)).await {
                     Ok(page) => JobEvent::PageLoaded { index, page },
@@ -556,33 +559,6 @@ async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<Pe
         *discovery = None;
     }
     found
-}
-
-/// Longest chunk that is hashed in place, in bytes. It takes less time than the
-/// way to another thread and back: BLAKE3 hashes 256 KiB in 80 microseconds.
-const HASHED_IN_PLACE: usize = 256 << 10;
-
-/// Hashes a chunk, a long one on a blocking thread.
-async fn verify(bytes: Bytes, leaf: Leaf) -> Result<Bytes, Fault> {
-    let check = move || {
-        let is_it = bytes.len() as u64 == u64::from(leaf.len) && ChunkHash::of(&bytes) == leaf.hash;
-        if is_it { Ok(bytes) } else { Err(Fault::Breach) }
-    };
-    if leaf.len as usize <= HASHED_IN_PLACE { check() } else { blocking(check).await }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn fault(error: FetchError) -> Fault {
-    match error {
-        FetchError::NotFound => Fault::NotFound,
-        FetchError::Busy { retry } => Fault::Busy { retry },
-        FetchError::Fault(PeerFault::Malformed { .. } | PeerFault::WrongResponse) => Fault::Breach,
-        FetchError::Unreachable(Unreachable::TimedOut) => Fault::TimedOut,
-        FetchError::Unreachable(
-            Unreachable::Dial | Unreachable::ConnectionClosed | Unreachable::Stream { .. },
-        )
-        | FetchError::Closed => Fault::Unreachable,
-    }
 }
 
 fn failed(error: StoreError) -> Stop {

@@ -1,0 +1,369 @@
+//! The serving end of a chunk stream: reads requests ahead, has chunks read from
+//! the store in batches, and writes them in the order of the requests.
+//!
+//! What a peer can make this node hold is one batch of chunks and a queue of
+//! hashes. While other streams wait for room, a peer that reads slower than
+//! [`MIN_SERVED_RATE`](crate::limits::MIN_SERVED_RATE) loses its stream.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use dfs_core::ChunkHash;
+use dfs_wire::WireError;
+use dfs_wire::chunk::{self, Answer, Request};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::budget::{Budget, patience};
+use super::traffic::Traffic;
+use crate::event::NetEvent;
+use crate::exchange::idle::IdleTimeout;
+use crate::limits::{BATCH, MAX_BATCH_CHUNKS, MAX_MISSES, MAX_QUEUED_CHUNKS};
+use crate::metrics::{Exchange, Metrics};
+use crate::timing::{BUSY_RETRY_MS, IDLE_ASKER, MISSES_WINDOW};
+
+/// Serves the stream until the peer closes it, breaks the protocol, stops reading,
+/// or asks for nothing for a while.
+pub(super) async fn run(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    peer: PeerId,
+    shared: &Shared,
+    traffic: &Traffic,
+) {
+    let served = serve(stream, peer, shared, traffic, &Requests::default()).await;
+    traffic.report();
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "a chunk stream ended early");
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    peer: PeerId,
+    shared: &Shared,
+    traffic: &Traffic,
+    requests: &Requests,
+) -> Result<(), WireError> {
+    let (reader, writer) = stream.split();
+    let (queue, queued) = mpsc::channel(MAX_QUEUED_CHUNKS);
+    let mut server = Server {
+        peer,
+        shared,
+        traffic,
+        requests,
+        queued,
+        batch: VecDeque::new(),
+        skipped: None,
+        misses: Misses::default(),
+    };
+    let read = read_requests(reader, queue, requests);
+    futures::future::try_join(read, server.answer_all(writer)).await?;
+    Ok(())
+}
+
+/// A chunk that the peer has asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// Number of the request on the stream.
+    request: u64,
+    hash: ChunkHash,
+}
+
+/// What the two halves of the stream share.
+#[derive(Debug, Default)]
+struct Requests {
+    /// Chunks read from the stream and answered, or skipped.
+    asked: AtomicU64,
+    settled: AtomicU64,
+    /// Requests given up by the peer and not yet ended. It holds no more numbers
+    /// than requests are queued.
+    cancelled: Mutex<BTreeSet<u64>>,
+    /// Requests of which every chunk has been settled.
+    ended: AtomicU64,
+}
+
+impl Requests {
+    fn cancel(&self, number: u64) {
+        if number >= self.ended.load(Ordering::Relaxed) {
+            self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        }
+    }
+
+    /// Whether the request has been given up.
+    fn is_cancelled(&self, number: u64) -> bool {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
+    }
+
+    /// All requests before this one have ended.
+    fn end_before(&self, number: u64) {
+        self.ended.store(number, Ordering::Relaxed);
+        let mut cancelled = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        *cancelled = cancelled.split_off(&number);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) == self.settled.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads requests into the queue. While the queue is full it reads nothing, so the
+/// peer has to wait.
+async fn read_requests(
+    mut reader: impl AsyncRead + Unpin + Send,
+    queue: mpsc::Sender<Asked>,
+    requests: &Requests,
+) -> Result<(), WireError> {
+    let mut count = 0_u64;
+    loop {
+        let request = {
+            let mut next = pin!(chunk::read_request(&mut reader));
+            loop {
+                match timeout(IDLE_ASKER, &mut next).await {
+                    Ok(request) => break request?,
+                    Err(_) if requests.is_idle() => return Ok(()),
+                    Err(_) => {}
+                }
+            }
+        };
+        match request {
+            None => return Ok(()),
+            Some(Request::Chunks { hashes }) => {
+                requests.asked.fetch_add(hashes.len() as u64, Ordering::Relaxed);
+                for hash in hashes {
+                    if queue.send(Asked { request: count, hash }).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                count += 1;
+            }
+            Some(Request::Cancel { number }) if number < count => requests.cancel(number),
+            Some(Request::Cancel { .. }) => {
+                let error = "a request was given up before it was made";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
+            }
+        }
+    }
+}
+
+/// The half of a stream that answers.
+struct Server<'a> {
+    peer: PeerId,
+    shared: &'a Shared,
+    traffic: &'a Traffic,
+    requests: &'a Requests,
+    queued: mpsc::Receiver<Asked>,
+    /// The chunks to answer next, in order.
+    batch: VecDeque<Asked>,
+    /// The request that has ended early; what is left of it is passed over.
+    skipped: Option<u64>,
+    misses: Misses,
+}
+
+impl Server<'_> {
+    async fn answer_all(
+        &mut self,
+        writer: impl AsyncWrite + Unpin + Send,
+    ) -> Result<(), WireError> {
+        let mut writer = IdleTimeout::new(writer);
+        while self.fill().await {
+            if self.is_front_cancelled() {
+                writer.restart();
+                self.end_front(&mut writer, &Answer::Cancelled).await?;
+            } else {
+                self.answer_batch(&mut writer).await?;
+            }
+            if self.batch.is_empty() && self.queued.is_empty() {
+                writer.flush().await?;
+            }
+        }
+        Ok(writer.close().await?)
+    }
+
+    /// Waits until there is something to answer. Returns false at the end of the
+    /// requests.
+    async fn fill(&mut self) -> bool {
+        loop {
+            while self.batch.len() < MAX_BATCH_CHUNKS {
+                let next = if self.batch.is_empty() {
+                    self.queued.recv().await
+                } else {
+                    self.queued.try_recv().ok()
+                };
+                match next {
+                    Some(asked) if self.skipped == Some(asked.request) => self.settle(1),
+                    Some(asked) => self.batch.push_back(asked),
+                    None => break,
+                }
+            }
+            if !self.batch.is_empty() {
+                return true;
+            }
+            if self.queued.is_closed() && self.queued.is_empty() {
+                return false;
+            }
+        }
+    }
+
+    fn is_front_cancelled(&self) -> bool {
+        self.batch.front().is_some_and(|front| self.requests.is_cancelled(front.request))
+    }
+
+    /// Has the chunks at the front of the batch read, and writes them.
+    async fn answer_batch(
+        &mut self,
+        writer: &mut IdleTimeout<impl AsyncWrite + Unpin + Send>,
+    ) -> Result<(), WireError> {
+        let Some(mut room) = self.shared.budget.take().await else {
+            writer.restart();
+            let busy = Answer::Busy { retry_ms: BUSY_RETRY_MS };
+            return self.end_front(writer, &busy).await;
+        };
+        let chunks = self.read_chunks().await?;
+        let bytes = chunks.iter().flatten().map(|chunk| chunk.len() as u64).sum();
+        room.shrink_to(bytes);
+        writer.restart();
+        let budget = self.shared.budget.clone();
+        let write = self.write_chunks(writer, chunks);
+        paced(write, bytes, &budget).await
+    }
+
+    /// Asks the owner of the network for the chunks at the front of the batch.
+    async fn read_chunks(&self) -> Result<Vec<Option<Bytes>>, WireError> {
+        let hashes: Vec<_> = self.batch.iter().map(|asked| asked.hash).collect();
+        let (respond_to, response) = oneshot::channel();
+        let peer = self.peer;
+        let event = NetEvent::ChunkRequest { peer, hashes, max_bytes: BATCH, respond_to };
+        let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
+        self.shared.events.send(event).await.map_err(|_| gone(()))?;
+        let mut chunks = response.await.map_err(|_| gone(()))?;
+        // An owner that answers nothing does not have the first one.
+        if chunks.is_empty() {
+            chunks.push(None);
+        }
+        Ok(chunks)
+    }
+
+    async fn write_chunks(
+        &mut self,
+        writer: &mut IdleTimeout<impl AsyncWrite + Unpin + Send>,
+        chunks: Vec<Option<Bytes>>,
+    ) -> Result<(), WireError> {
+        for chunk in chunks {
+            let Some(asked) = self.batch.front() else { break };
+            if self.requests.is_cancelled(asked.request) {
+                // The rest has been read in vain, and `end_front` drops part of the
+                // batch: read the remaining chunks again.
+                return self.end_front(writer, &Answer::Cancelled).await;
+            }
+            let answer = match chunk {
+                Some(bytes) => Answer::Found(bytes),
+                None if self.misses.is_too_many(Instant::now()) => {
+                    let busy = Answer::Busy { retry_ms: BUSY_RETRY_MS };
+                    return self.end_front(writer, &busy).await;
+                }
+                None => Answer::NotFound,
+            };
+            chunk::write_answer(writer, &answer).await?;
+            self.count(&answer);
+            self.batch.pop_front();
+            self.settle(1);
+        }
+        self.end_requests();
+        Ok(())
+    }
+
+    /// Ends the request at the front of the batch with an answer, and passes over
+    /// the rest of it.
+    async fn end_front(
+        &mut self,
+        writer: &mut IdleTimeout<impl AsyncWrite + Unpin + Send>,
+        answer: &Answer,
+    ) -> Result<(), WireError> {
+        let Some(front) = self.batch.front().copied() else { return Ok(()) };
+        chunk::write_answer(writer, answer).await?;
+        writer.flush().await?;
+        self.count(answer);
+        let before = self.batch.len();
+        self.batch.retain(|asked| asked.request != front.request);
+        self.settle((before - self.batch.len()) as u64);
+        self.skipped = Some(front.request);
+        self.end_requests();
+        Ok(())
+    }
+
+    fn settle(&self, chunks: u64) {
+        self.requests.settled.fetch_add(chunks, Ordering::Relaxed);
+    }
+
+    /// Forgets cancellations of requests that have ended.
+    fn end_requests(&self) {
+        let next = self.batch.front().map(|asked| asked.request);
+        let skipped = self.skipped.map(|request| request + 1);
+        if let Some(number) = next.or(skipped) {
+            self.requests.end_before(number);
+        }
+    }
+
+    fn count(&self, answer: &Answer) {
+        let outcome = match answer {
+            Answer::Found(bytes) => {
+                self.traffic.sent(bytes.len());
+                "found"
+            }
+            Answer::NotFound => "not_found",
+            Answer::Busy { .. } => "busy",
+            Answer::Cancelled => "cancelled",
+        };
+        count_served(&self.shared.metrics, outcome);
+    }
+}
+
+/// Carries out the write of a batch. While room is scarce, a peer that reads too
+/// slowly fails it.
+async fn paced(
+    write: impl Future<Output = Result<(), WireError>>,
+    bytes: u64,
+    budget: &Budget,
+) -> Result<(), WireError> {
+    let mut write = pin!(write);
+    loop {
+        match timeout(patience(bytes), &mut write).await {
+            Ok(written) => return written,
+            Err(_) if budget.is_scarce() => {
+                let error = "the peer reads too slowly while others wait";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, error).into());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn count_served(metrics: &Metrics, outcome: &'static str) {
+    let exchange = Exchange { protocol: "chunk", outcome };
+    metrics.requests_served.get_or_create(&exchange).inc();
+}
+
+/// Counts requests for chunks that are not held.
+#[derive(Debug, Default)]
+struct Misses {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Misses {
+    /// Counts one. Returns whether the peer has asked for too many of late.
+    fn is_too_many(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now - since >= MISSES_WINDOW) {
+            (self.since, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+        self.count > MAX_MISSES
+    }
+}
