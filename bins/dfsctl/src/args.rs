@@ -43,7 +43,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Add a file and print its CID
     Add(Add),
-    /// Announce content in the DHT, so that others find it here
+    /// Provide content in the DHT, so that others find it here
     Provide {
         /// Content that is held here
         cid: Cid,
@@ -56,7 +56,7 @@ pub(crate) enum Command {
         /// Content that is provided
         cid: Cid,
     },
-    /// List what is announced
+    /// List what this node provides in the DHT
     Providing(Format),
     /// Get content into a file
     Get(Get),

@@ -48,8 +48,7 @@ pub(crate) struct Args {
     /// Part to take in the DHT
     #[arg(long, value_name = "MODE", default_value = "server")]
     dht_mode: Mode,
-    /// Downloads that fetch at the same time; the rest wait in the order in which they were asked
-    /// for
+    /// Downloads that fetch at the same time; the rest wait for their turn, in order
     #[arg(long, value_name = "N", default_value_t = NodeConfig::MAX_DOWNLOADS)]
     max_downloads: NonZeroUsize,
     /// Write addresses and process id there as JSON once everything is up

@@ -32,12 +32,12 @@ pub struct NodeConfig {
     pub net: NetConfig,
     /// Where it keeps its content and state.
     pub store: StoreConfig,
-    /// Longest time between two announcements of a provided CID, well below the
+    /// Longest time between two publications of a provided CID, well below the
     /// two days that other nodes keep a provider record. The actual time is up
     /// to a sixth less, spread by CID.
     pub provide_interval: Duration,
-    /// Downloads that fetch at the same time. Further ones wait for their turn, in
-    /// the order in which they were asked for.
+    /// Downloads that fetch at the same time. A further one asks for a turn once it
+    /// knows the header, and turns go in the order of asking.
     pub max_downloads: NonZeroUsize,
 }
 

@@ -161,7 +161,8 @@ impl NodeRuntime {
     }
 
     /// Saves the progress of downloads, ends all tasks and connections, and
-    /// flushes the store. Every task of the node has ended when this returns.
+    /// flushes the store. Every task of the node has ended when this returns, except that
+    /// mDNS has a thread of its own, which has been told to end.
     pub async fn shutdown(self) {
         self.shutdown_after(std::future::ready(())).await;
     }

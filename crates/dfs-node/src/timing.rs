@@ -6,17 +6,17 @@
 use std::time::Duration;
 
 /// Default of [`crate::NodeConfig::provide_interval`]: the longest time between
-/// two announcements of a CID, well below the two days that other nodes keep a
+/// two publications of a CID, well below the two days that other nodes keep a
 /// provider record.
 pub(crate) const PROVIDE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
-/// Share of the provide interval over which announcements are spread, as a
+/// Share of the provide interval over which publications are spread, as a
 /// divisor.
 pub(crate) const PROVIDE_SPREAD: u64 = 6;
-/// First pause after an announcement that reached no node.
+/// First pause after a publication that reached no node.
 pub(crate) const PROVIDE_RETRY_MIN: Duration = Duration::from_secs(60);
 /// Longest such pause; the pause doubles each time.
 pub(crate) const PROVIDE_RETRY_MAX: Duration = Duration::from_secs(3600);
-/// Pause between two scheduled announcements, so that a long list leaves room
+/// Pause between two scheduled publications, so that a long list leaves room
 /// for other work.
 pub(crate) const PROVIDE_PACE: Duration = Duration::from_millis(50);
 /// Longest sleep of a schedule in wall-clock time, because the clock may be
@@ -24,7 +24,7 @@ pub(crate) const PROVIDE_PACE: Duration = Duration::from_millis(50);
 pub(crate) const CLOCK_CHECK: Duration = Duration::from_secs(300);
 
 /// How often `verify` asks a node whether it has a provider record. An
-/// announcement has no answer, so a fresh record may still be on its way.
+/// publication has no answer, so a fresh record may still be on its way.
 pub(crate) const VERIFY_TRIES: u32 = 5;
 /// Pause between two such questions.
 pub(crate) const VERIFY_PAUSE: Duration = Duration::from_millis(200);

@@ -44,7 +44,7 @@ pub const PAGE: Family = Family::new("page", "page hash, 32 bytes");
 pub const META: Family = Family::new("meta", "CID, 32 bytes").relies_on_chunks();
 /// What a list shows of content that is held completely.
 pub const ITEM: Family = Family::new("item", "CID, 32 bytes").counted();
-/// Content that is announced in the DHT.
+/// Content that this node provides in the DHT.
 pub const PROVIDE: Family = Family::new("provide", "CID, 32 bytes").counted();
 /// Downloads that are under way or have ended.
 pub const DOWNLOAD: Family = Family::new("download", "CID, 32 bytes").counted().relies_on_chunks();
@@ -54,7 +54,7 @@ pub const REF: Family = Family::new("ref", "one kind byte and two hashes, 65 byt
 pub const COUNT: Family = Family::new("count", "name of the counter, ASCII");
 
 /// Every family of the database. A new record kind is a file in
-/// [`crate::tables`] and a line here.
+/// [`crate::tables`] and a constant and a place here.
 pub const FAMILIES: [Family; 8] = [CHUNK, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
 
 /// Kind of a row in [`REF`]: the first byte of its key.

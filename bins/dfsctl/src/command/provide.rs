@@ -18,8 +18,8 @@ pub(super) async fn run(target: &Target, cid: Cid, verify: bool) -> Result<(), F
     let request = ProvideRequest { cid: cid.to_string() };
     let reply = client.provide(request).await?.into_inner();
     let sent = match reply.sent_to {
-        0 => "provided; no node is known yet, so it is announced as soon as one is".to_owned(),
-        n => format!("provided; announced to {}", render::count(n.into(), "node")),
+        0 => "provided; no node is known yet, so the record is sent as soon as one is".to_owned(),
+        n => format!("provided; record sent to {}", render::count(n.into(), "node")),
     };
     render::line(sent)?;
     if verify {

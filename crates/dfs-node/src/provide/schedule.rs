@@ -24,10 +24,10 @@ pub(super) struct Schedule {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     due_ms: u64,
-    /// Announcements in a row that reached no node.
+    /// Publications in a row that reached no node.
     misses: u32,
     /// Whether a miss is repeated at once, because the DHT got its first node
-    /// while the announcement was under way.
+    /// while the publication was under way.
     repeat: bool,
 }
 
@@ -87,14 +87,14 @@ impl Schedule {
         }
     }
 
-    /// Notes an announcement that reached nodes. Returns when the next is due.
+    /// Notes a publication that reached nodes. Returns when the next is due.
     pub(super) fn published(&mut self, cid: Cid, now_ms: u64) -> u64 {
         let due_ms = now_ms.saturating_add(self.interval_ms) - spread(&cid, self.interval_ms);
         self.set(cid, Entry { due_ms, misses: 0, repeat: false });
         due_ms
     }
 
-    /// Notes an announcement that reached no node: the next follows after a
+    /// Notes a publication that reached no node: the next follows after a
     /// pause that doubles each time.
     pub(super) fn missed(&mut self, cid: Cid, now_ms: u64) -> u64 {
         let (misses, repeat) =
@@ -111,7 +111,7 @@ impl Schedule {
         due_ms
     }
 
-    /// The DHT has its first node: makes everything due whose last announcement
+    /// The DHT has its first node: makes everything due whose last publication
     /// reached no node, or will have reached none.
     pub(super) fn retry_missed(&mut self, now_ms: u64) {
         let mut missed = Vec::new();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_met_during_an_announcement_has_a_miss_repeated_at_once() {
+    fn a_node_that_is_met_during_an_publication_has_a_miss_repeated_at_once() {
         let mut schedule = schedule();
         schedule.insert(cid(1), NOW);
         assert_eq!(schedule.take_due(NOW), Some(cid(1)));

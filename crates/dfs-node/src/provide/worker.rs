@@ -2,7 +2,7 @@
 //!
 //! It is the only writer of the provide rows, besides the removal of content,
 //! which deletes the row in its own batch after the worker has forgotten the
-//! CID. A row is committed when the user asks for it, when an announcement
+//! CID. A row is committed when the user asks for it, when a publication
 //! reached nodes, and when one reached none after one that did; other misses
 //! change the schedule in memory only.
 
@@ -27,14 +27,14 @@ use crate::metrics::{Metrics, OutcomeLabel};
 use crate::timing::{CLOCK_CHECK, PROVIDE_PACE};
 use crate::workers::Worker;
 
-/// Announcements under way at the same time. Each may wait for dead nodes, and
+/// Publications under way at the same time. Each may wait for dead nodes, and
 /// a user who provides something does not wait behind all of them.
 const CONCURRENCY: usize = 8;
 
-/// A caller that waits for the outcome of an announcement.
+/// A caller that waits for the outcome of a publication.
 type Responder = oneshot::Sender<Result<ProvideRecord, NodeError>>;
 
-/// An announcement under way: the CID, the number of nodes reached, and the
+/// A publication under way: the CID, the number of nodes reached, and the
 /// caller to answer.
 type Publishing = BoxFuture<'static, (Cid, Result<u32, NetError>, Option<Responder>)>;
 
@@ -48,7 +48,7 @@ pub(crate) struct Reprovide {
     clock: Clock,
     schedule: Schedule,
     publishing: FuturesUnordered<Publishing>,
-    /// No scheduled announcement starts earlier.
+    /// No scheduled publication starts earlier.
     not_before: Instant,
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Work {
 }
 
 impl Reprovide {
-    /// `interval` is the longest time between two announcements of a CID.
+    /// `interval` is the longest time between two publications of a CID.
     pub(crate) fn new(
         disk: Disk,
         net: NetHandle,
@@ -84,7 +84,7 @@ impl Reprovide {
     }
 
     /// When the schedule is to be looked at; never later than [`CLOCK_CHECK`]
-    /// from now. `None` while no further announcement may start.
+    /// from now. `None` while no further publication may start.
     fn next_look(&mut self) -> Option<Instant> {
         if self.publishing.len() >= CONCURRENCY {
             return None;
@@ -161,7 +161,7 @@ impl Reprovide {
         Ok(known)
     }
 
-    /// Starts an announcement. The CID is not due until it has ended.
+    /// Starts a publication. The CID is not due until it has ended.
     fn publish(&mut self, cid: Cid, respond_to: Option<Responder>) {
         self.schedule.take(&cid);
         let net = self.net.clone();
@@ -169,7 +169,7 @@ impl Reprovide {
             .push(Box::pin(async move { (cid, net.start_providing(cid).await, respond_to) }));
     }
 
-    /// Notes how an announcement has ended and when the next is due.
+    /// Notes how a publication has ended and when the next is due.
     async fn on_published(
         &mut self,
         cid: Cid,
@@ -248,7 +248,7 @@ impl Worker for Reprovide {
                 |after: Option<&Cid>, limit| disk.store().scan_each::<Provides>(after, limit);
             for_each(rows, |cid, row| {
                 if let Err(error) = row {
-                    // The next announcement replaces it.
+                    // The next publication replaces it.
                     tracing::error!(%cid, error = report(&error), "a provide row is damaged");
                 }
                 cids.push(cid);
@@ -392,7 +392,7 @@ mod tests {
             added.expect("added").cid
         }
 
-        /// Starts to provide in the background, up to the announcement.
+        /// Starts to provide in the background, up to the publication.
         async fn start(&mut self, cid: Cid) -> Announced {
             let provide = self.provide.clone();
             let caller = tokio::spawn(async move { provide.start(cid).await });
@@ -411,7 +411,7 @@ mod tests {
         (Reply<Result<u32, NetError>>, tokio::task::JoinHandle<Result<ProvideRecord, NodeError>>);
 
     #[tokio::test(start_paused = true)]
-    async fn the_row_is_committed_before_the_announcement_and_updated_after_it() {
+    async fn the_row_is_committed_before_the_publication_and_updated_after_it() {
         let mut bench = Bench::new();
         let cid = bench.add("content").await;
         let (respond_to, caller) = bench.start(cid).await;
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!((record.sent_to, record.announced_ms), (3, Some(TestClock::START_MS)));
         assert_eq!(bench.row(cid), Some(record.clone()));
 
-        // The next announcement follows on schedule.
+        // The next publication follows on schedule.
         let before = tokio::time::Instant::now();
         let (again, _respond_to) = bench.net.expect_start_providing().await;
         assert_eq!(again, cid);
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn announcements_that_reach_no_node_back_off_and_commit_nothing() {
+    async fn publications_that_reach_no_node_back_off_and_commit_nothing() {
         let mut bench = Bench::new();
         let cid = bench.add("content").await;
         let (respond_to, caller) = bench.start(cid).await;
@@ -508,13 +508,13 @@ mod tests {
         caller.await.expect("no panic").expect("recorded");
         let commits = bench.store.commits();
         let start = tokio::time::Instant::now();
-        let mut announcements = 0;
+        let mut publications = 0;
         while start.elapsed() < 24 * HOUR {
             let (_, respond_to) = bench.net.expect_start_providing().await;
             respond_to.send(Ok(0)).expect("the worker waits");
-            announcements += 1;
+            publications += 1;
         }
-        assert!((25..35).contains(&announcements), "{announcements} announcements in a day");
+        assert!((25..35).contains(&publications), "{publications} publications in a day");
         assert_eq!(bench.store.commits(), commits, "no commit while nothing changes");
 
         // The first node of the DHT makes it due at once.
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_was_ahead_delays_no_announcement() {
+    async fn a_clock_that_was_ahead_delays_no_publication() {
         let mut bench = Bench::new();
         let cid = bench.add("content").await;
         let three_days = 72 * 3600 * 1000;
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn content_that_is_removed_during_its_announcement_is_not_provided_again() {
+    async fn content_that_is_removed_during_its_publication_is_not_provided_again() {
         let mut bench = Bench::new();
         let cid = bench.add("content").await;
         let (respond_to, caller) = bench.start(cid).await;

@@ -1,7 +1,7 @@
 //! The record kinds, one a file: its family, its key, its row and its codec.
 //!
 //! A new record kind is a file here with an implementation of
-//! [`crate::Table`], and a line in [`crate::layout::FAMILIES`].
+//! [`crate::Table`], and a place in [`crate::layout::FAMILIES`].
 
 mod download;
 mod item;

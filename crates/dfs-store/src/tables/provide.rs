@@ -1,4 +1,4 @@
-//! Content that is announced in the DHT.
+//! Content that this node provides in the DHT.
 
 use dfs_core::Cid;
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,12 @@ pub enum Provides {}
 pub struct ProvideRecord {
     /// When the user asked for it, in ms since the Unix epoch.
     pub since_ms: u64,
-    /// Last announcement that was sent to at least one node, in ms since the
+    /// Last publication that was sent to at least one node, in ms since the
     /// Unix epoch.
     pub announced_ms: Option<u64>,
-    /// When the next announcement is due, in ms since the Unix epoch.
+    /// When the next publication is due, in ms since the Unix epoch.
     pub due_ms: u64,
-    /// How many closest peers the last announcement was sent to.
+    /// How many closest peers the last publication was sent to.
     pub sent_to: u32,
 }
 
