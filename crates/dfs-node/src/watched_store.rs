@@ -1,4 +1,4 @@
-//! A store for tests: it counts commits, holds a release of pages until the
+//! A store for tests: it counts commits and reads of chunks, holds a release of pages until the
 //! test lets it go on, and fails or panics on request.
 
 use std::marker::PhantomData;
@@ -20,6 +20,7 @@ use crate::blocking::Disk;
 pub(crate) struct WatchedStore {
     inner: MemoryStore,
     commits: AtomicU64,
+    chunk_reads: AtomicU64,
     /// The next release of pages reports here, and then waits.
     hold: Mutex<Option<(mpsc::SyncSender<()>, mpsc::Receiver<()>)>>,
     /// The next read of a row of this family panics.
@@ -54,6 +55,11 @@ impl WatchedStore {
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Chunks read so far.
+    pub(crate) fn chunk_reads(&self) -> u64 {
+        self.chunk_reads.load(Ordering::SeqCst)
     }
 
     /// Makes the next read of a row of a family panic.
@@ -105,6 +111,7 @@ impl ChunkStore for WatchedStore {
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
+        self.chunk_reads.fetch_add(1, Ordering::SeqCst);
         self.inner.chunk(hash)
     }
 

@@ -191,6 +191,14 @@ impl<P: Peer> Download<P> {
         self.window.as_ref().is_some_and(|window| window.is_missing(leaf))
     }
 
+    /// Where a missing chunk stands in the content, in bytes from its start, ascending.
+    /// Further places may follow: those in pages that are not open yet, where the
+    /// owner will find the chunk present.
+    #[must_use]
+    pub fn places(&self, leaf: &Leaf) -> Vec<u64> {
+        self.window.as_ref().map_or_else(Vec::new, |window| window.places(leaf))
+    }
+
     /// Number of known providers, without banned ones.
     #[must_use]
     pub fn providers(&self) -> usize {
@@ -361,9 +369,10 @@ impl<P: Peer> Download<P> {
         let (Some(header), Some(window)) = (&self.header, &mut self.window) else {
             return Ok(());
         };
-        let root = page.verify(header, index, proof).map_err(|_| Fault::Breach)?.root;
+        let verified = page.verify(header, index, proof).map_err(|_| Fault::Breach)?;
+        let root = verified.root;
         if window.is_requested(index) {
-            window.page_verified(index, root, page.clone());
+            window.page_verified(index, root, page.clone(), Some(verified.offset));
             self.local_work += 1;
             actions.push(Action::CommitPage { index, root, page });
         }
@@ -377,7 +386,7 @@ impl<P: Peer> Download<P> {
         let root = window.roots().get(&index).copied();
         match page.zip(root).filter(|(page, root)| page.root() == *root) {
             Some((page, root)) if window.is_requested(index) => {
-                window.page_verified(index, root, page.clone());
+                window.page_verified(index, root, page.clone(), None);
                 self.local_work += 1;
                 actions.push(Action::CommitPage { index, root, page });
             }

@@ -1,6 +1,7 @@
 //! The pages being worked on. At most [`MAX_OPEN_PAGES`] pages of leaves are in
 //! memory for content of any size; of every other page, only the root is.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use dfs_core::{Leaf, Page, Subtree};
@@ -13,7 +14,11 @@ enum Slot {
     /// Requested from a peer or from the store.
     Requested,
     /// Verified. The owner commits it and probes which chunks are present.
-    Probing(Page),
+    Probing {
+        page: Page,
+        /// Content bytes before the page, if they are known.
+        start: Option<u64>,
+    },
     /// Its missing chunks are known.
     Open(OpenPage),
 }
@@ -24,8 +29,28 @@ struct OpenPage {
     /// Chunks to request, in the order of the file. A chunk that is missing from
     /// an earlier open page too is requested for that page only.
     wanted: VecDeque<Leaf>,
-    /// How often each missing chunk occurs in the page.
-    occurrences: HashMap<Leaf, u32>,
+    /// Where each missing chunk occurs in the page.
+    missing: HashMap<Leaf, Occurrences>,
+    /// Content bytes before the page, if they are known.
+    start: Option<u64>,
+}
+
+/// Where a chunk occurs in a page, in bytes from its start. Nearly all chunks occur
+/// once.
+#[derive(Debug)]
+struct Occurrences {
+    first: u64,
+    others: Vec<u64>,
+}
+
+impl Occurrences {
+    fn count(&self) -> u64 {
+        1 + self.others.len() as u64
+    }
+
+    fn offsets(&self) -> impl Iterator<Item = u64> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
 }
 
 /// Pages of the whole file, in order.
@@ -34,6 +59,8 @@ pub(crate) struct Window {
     page_count: u64,
     /// First page that is not complete.
     low: u64,
+    /// Content bytes before that page.
+    low_start: u64,
     /// Complete pages after `low`; fewer than [`MAX_OPEN_PAGES`].
     done: BTreeSet<u64>,
     /// Pages being worked on; all of them lie in `low .. low + MAX_OPEN_PAGES`.
@@ -59,6 +86,7 @@ impl Window {
         Self {
             page_count,
             low: 0,
+            low_start: 0,
             done: BTreeSet::new(),
             slots: BTreeMap::new(),
             roots,
@@ -100,10 +128,24 @@ impl Window {
         }
     }
 
-    /// Records a page that has been verified.
-    pub(crate) fn page_verified(&mut self, index: u64, root: Subtree, page: Page) {
+    /// Records a page that has been verified. `start` is the number of content bytes
+    /// before it, if a proof has shown it.
+    pub(crate) fn page_verified(
+        &mut self,
+        index: u64,
+        root: Subtree,
+        page: Page,
+        start: Option<u64>,
+    ) {
+        let start = start.or_else(|| self.start_of(index));
         self.roots.insert(index, root);
-        self.slots.insert(index, Slot::Probing(page));
+        self.slots.insert(index, Slot::Probing { page, start });
+    }
+
+    /// Content bytes before a page, if the roots in between are known.
+    fn start_of(&self, index: u64) -> Option<u64> {
+        let between = (self.low..index).map(|page| self.roots.get(&page).map(|root| root.len));
+        between.sum::<Option<u64>>().map(|len| self.low_start + len)
     }
 
     /// Forgets the root of a page that the store has lost.
@@ -114,21 +156,28 @@ impl Window {
     /// Opens a page of which the owner has found out which chunks are present.
     /// Returns the total of those chunks.
     pub(crate) fn page_probed(&mut self, index: u64, present: &[bool]) -> Tally {
-        let Some(Slot::Probing(page)) = self.slots.remove(&index) else {
+        let Some(Slot::Probing { page, start }) = self.slots.remove(&index) else {
             return Tally::default();
         };
-        let mut open = OpenPage::default();
+        let mut open = OpenPage { start, ..OpenPage::default() };
         let mut tally = Tally::default();
         let unanswered = std::iter::repeat(&false);
+        let mut offset = 0;
         for (&leaf, &present) in page.leaves().iter().zip(present.iter().chain(unanswered)) {
+            let here = offset;
+            offset += u64::from(leaf.len);
             if present || self.stored_while_probing.contains(&leaf) {
                 tally.add(leaf, 1);
                 continue;
             }
-            let occurrences = open.occurrences.entry(leaf).or_insert(0);
-            *occurrences += 1;
-            if *occurrences == 1 && !self.is_missing(&leaf) {
-                open.wanted.push_back(leaf);
+            match open.missing.entry(leaf) {
+                Entry::Occupied(mut known) => known.get_mut().others.push(here),
+                Entry::Vacant(new) => {
+                    new.insert(Occurrences { first: here, others: Vec::new() });
+                    if !self.is_missing(&leaf) {
+                        open.wanted.push_back(leaf);
+                    }
+                }
             }
         }
         self.slots.insert(index, Slot::Open(open));
@@ -190,9 +239,9 @@ impl Window {
         let mut touched = Vec::new();
         for (&index, slot) in &mut self.slots {
             if let Slot::Open(page) = slot
-                && let Some(occurrences) = page.occurrences.remove(&leaf)
+                && let Some(occurrences) = page.missing.remove(&leaf)
             {
-                tally.add(leaf, occurrences);
+                tally.add(leaf, occurrences.count());
                 touched.push(index);
             }
         }
@@ -209,11 +258,24 @@ impl Window {
     pub(crate) fn is_missing(&self, leaf: &Leaf) -> bool {
         self.slots
             .values()
-            .any(|slot| matches!(slot, Slot::Open(page) if page.occurrences.contains_key(leaf)))
+            .any(|slot| matches!(slot, Slot::Open(page) if page.missing.contains_key(leaf)))
+    }
+
+    /// Where a missing chunk stands in the content, in bytes, as far as it is known.
+    pub(crate) fn places(&self, leaf: &Leaf) -> Vec<u64> {
+        let mut places = Vec::new();
+        for slot in self.slots.values() {
+            if let Slot::Open(page) = slot
+                && let Some((start, missing)) = page.start.zip(page.missing.get(leaf))
+            {
+                places.extend(missing.offsets().map(|offset| start + offset));
+            }
+        }
+        places
     }
 
     fn is_probing(&self) -> bool {
-        self.slots.values().any(|slot| matches!(slot, Slot::Probing(_)))
+        self.slots.values().any(|slot| matches!(slot, Slot::Probing { .. }))
     }
 
     /// Whether there are chunks to request.
@@ -229,10 +291,12 @@ impl Window {
     /// Drops an open page if it lacks no chunk.
     fn close(&mut self, index: u64) {
         let slot = self.slots.get(&index);
-        if matches!(slot, Some(Slot::Open(page)) if page.occurrences.is_empty()) {
+        if matches!(slot, Some(Slot::Open(page)) if page.missing.is_empty()) {
             self.slots.remove(&index);
             self.done.insert(index);
             while self.done.remove(&self.low) {
+                // The root of a complete page is known.
+                self.low_start += self.roots.get(&self.low).map_or(0, |root| root.len);
                 self.low += 1;
             }
         }
@@ -240,9 +304,9 @@ impl Window {
 }
 
 impl Tally {
-    fn add(&mut self, leaf: Leaf, occurrences: u32) {
-        self.bytes += u64::from(leaf.len) * u64::from(occurrences);
-        self.chunks += u64::from(occurrences);
+    fn add(&mut self, leaf: Leaf, occurrences: u64) {
+        self.bytes += u64::from(leaf.len) * occurrences;
+        self.chunks += occurrences;
     }
 }
 
@@ -250,5 +314,61 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.chunks += other.chunks;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dfs_core::ChunkHash;
+
+    fn leaf(n: u32) -> Leaf {
+        Leaf { hash: ChunkHash::of(&n.to_le_bytes()), len: 100 + n }
+    }
+
+    fn page(leaves: &[u32]) -> (Page, Subtree) {
+        let page = Page::new(leaves.iter().map(|&n| leaf(n)).collect()).expect("a page");
+        let root = page.root();
+        (page, root)
+    }
+
+    #[test]
+    fn a_chunk_has_a_place_for_every_occurrence_in_open_pages() {
+        let ((first, first_root), (second, second_root)) = (page(&[1, 2, 1]), page(&[3, 1]));
+        let mut window = Window::new(3, BTreeMap::new());
+        window.page_requested(0);
+        window.page_requested(1);
+        window.page_verified(1, second_root, second, Some(304));
+        window.page_probed(1, &[false, false]);
+        assert_eq!(window.places(&leaf(1)), [304 + 103]);
+        window.page_verified(0, first_root, first, Some(0));
+        window.page_probed(0, &[false, true, false]);
+        assert_eq!(window.places(&leaf(1)), [0, 203, 304 + 103]);
+        assert_eq!(window.places(&leaf(2)), [0; 0], "it is present");
+        assert_eq!(window.chunk_stored(leaf(1)), Tally { bytes: 303, chunks: 3 });
+        assert_eq!(window.places(&leaf(1)), [0; 0]);
+    }
+
+    #[test]
+    fn a_page_of_an_earlier_run_has_a_place_if_the_roots_before_it_are_known() {
+        let ((first, first_root), (second, second_root)) = (page(&[1, 2]), page(&[3]));
+        let (third, third_root) = page(&[4]);
+        let roots = BTreeMap::from([(0, first_root), (1, second_root), (2, third_root)]);
+        let mut window = Window::new(3, roots);
+        window.page_verified(1, second_root, second.clone(), None);
+        window.page_probed(1, &[false]);
+        assert_eq!(window.places(&leaf(3)), [203]);
+        window.page_verified(0, first_root, first, None);
+        window.page_probed(0, &[true, true]);
+        window.chunk_stored(leaf(3));
+        window.page_verified(2, third_root, third, None);
+        window.page_probed(2, &[false]);
+        assert_eq!(window.places(&leaf(4)), [203 + 103]);
+
+        let mut unknown = Window::new(2, BTreeMap::from([(1, second_root)]));
+        unknown.page_verified(1, second_root, second, None);
+        unknown.page_probed(1, &[false]);
+        assert_eq!(unknown.places(&leaf(3)), [0; 0]);
+        assert!(unknown.is_missing(&leaf(3)));
     }
 }

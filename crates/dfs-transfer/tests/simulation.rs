@@ -240,6 +240,16 @@ impl World<'_> {
         assert!(!self.outcome.banned.contains(&peer), "asked a banned peer");
     }
 
+    /// Checks where the machine says that a missing chunk stands.
+    fn check_places(&self, leaf: &Leaf, places: &[u64]) {
+        assert!(places.is_sorted() && !places.is_empty(), "{places:?}");
+        let leaves: Vec<_> = self.content.pages.iter().flat_map(Page::leaves).collect();
+        for place in places {
+            assert_eq!(leaves[(place / CHUNK) as usize], leaf);
+            assert_eq!(place % CHUNK, 0);
+        }
+    }
+
     /// What the owner of the machine does before it passes on an event.
     fn settle(&mut self, event: &Event<u32>) {
         match event {
@@ -295,6 +305,11 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
     };
     let mut event = Event::Wake;
     for _ in 0..2_000_000 {
+        if let Event::Chunk { leaf, .. } = &event
+            && download.is_missing(leaf)
+        {
+            world.check_places(leaf, &download.places(leaf));
+        }
         world.settle(&event);
         for action in download.handle(event, world.now) {
             world.perform(action);

@@ -2,9 +2,10 @@
 //!
 //! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
 //! manifest; [`adding`] is one addition under way; [`export`] writes content
-//! to files; [`read`] lists and reads; [`remove`] removes.
+//! to files, each a [`draft`] first; [`read`] lists and reads; [`remove`] removes.
 
 mod adding;
+pub(crate) mod draft;
 pub(crate) mod export;
 mod import;
 mod read;

@@ -1,5 +1,6 @@
 //! Listing and reading what is held.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -92,24 +93,46 @@ async fn manifest(content: &Content, cid: Cid) -> Result<Manifest, NodeError> {
 /// Reads the content of a manifest chunk by chunk and hashes every chunk
 /// before it hands it on. `visit` ends the reading by answering `false`.
 /// Returns whether the reading came to the end.
-pub(super) fn visit(
+fn visit(
     store: &dyn Store,
     manifest: &Manifest,
     mut visit: impl FnMut(Bytes) -> Result<bool, NodeError>,
 ) -> Result<bool, NodeError> {
+    visit_some(store, manifest, |_| true, |_, bytes| visit(bytes))
+}
+
+/// Like [`visit`], but reads only chunks for whose place in the content `wants`
+/// holds, and tells `visit` the place of each.
+pub(super) fn visit_some(
+    store: &dyn Store,
+    manifest: &Manifest,
+    wants: impl Fn(Range<u64>) -> bool,
+    mut visit: impl FnMut(u64, Bytes) -> Result<bool, NodeError>,
+) -> Result<bool, NodeError> {
     let cid = manifest.cid();
     let damaged = |source| NodeError::Damaged { cid, source };
+    let mut page_start = 0;
     for root in manifest.page_roots() {
+        let mut offset = page_start;
+        page_start += root.len;
+        if !wants(offset..page_start) {
+            continue;
+        }
         let page = store
             .get::<Pages>(&root.hash)?
             .ok_or_else(|| damaged(Damage::MissingPage(root.hash)))?;
         for leaf in page.leaves() {
+            let place = offset..offset + u64::from(leaf.len);
+            offset = place.end;
+            if !wants(place.clone()) {
+                continue;
+            }
             let bytes =
                 store.chunk(&leaf.hash)?.ok_or_else(|| damaged(Damage::MissingChunk(leaf.hash)))?;
             if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
                 return Err(damaged(Damage::OtherBytes(leaf.hash)));
             }
-            if !visit(bytes)? {
+            if !visit(place.start, bytes)? {
                 return Ok(false);
             }
         }

@@ -3,9 +3,11 @@
 //! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
 //! them, a task that carries out what the state machine of `dfs-transfer`
 //! decides; [`turns`] limits how many of them fetch at the same time;
-//! [`write_buffer`] gathers verified chunks on their way into the store.
+//! [`write_buffer`] gathers verified chunks on their way into the store, and
+//! [`placement`] writes them to the file of the user on the same way.
 
 mod job;
+mod placement;
 mod status;
 mod turns;
 mod write_buffer;

@@ -8,11 +8,11 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use bytes::Bytes;
 use dfs_core::ChunkHash;
 use dfs_store::tables::{DownloadRecord, Downloads};
 use dfs_store::{Batch, Store, StoreError};
 
+use super::placement::Placed;
 use crate::timing::FLUSH_INTERVAL;
 
 /// Gathered bytes at which a write is due.
@@ -30,7 +30,7 @@ const MAX_PENDING: u64 = 16 << 20;
 /// Verified chunks that are not in the store yet.
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
-    pending: Vec<(ChunkHash, Bytes)>,
+    pending: Vec<(ChunkHash, Placed)>,
     pending_bytes: u64,
     since: Option<Instant>,
     writing: HashSet<ChunkHash>,
@@ -40,7 +40,7 @@ pub(super) struct WriteBuffer {
 /// One write; carried out on a blocking thread.
 #[derive(Debug)]
 pub(super) struct Write {
-    chunks: Vec<(ChunkHash, Bytes)>,
+    chunks: Vec<(ChunkHash, Placed)>,
     /// Bypasses the write-ahead log, with a flush or without.
     bulk: bool,
     /// Progress to record in the same batch; it holds once the write has
@@ -50,10 +50,10 @@ pub(super) struct Write {
 
 impl WriteBuffer {
     /// Takes a verified chunk.
-    pub(super) fn push(&mut self, hash: ChunkHash, bytes: Bytes, now: Instant) {
-        self.pending_bytes += bytes.len() as u64;
+    pub(super) fn push(&mut self, hash: ChunkHash, chunk: Placed, now: Instant) {
+        self.pending_bytes += chunk.bytes.len() as u64;
         self.since.get_or_insert(now);
-        self.pending.push((hash, bytes));
+        self.pending.push((hash, chunk));
     }
 
     /// Whether the buffer has the chunk, pending or being written.
@@ -96,9 +96,9 @@ impl WriteBuffer {
         self.writing.clear();
         if let Some(write) = failed {
             let later = std::mem::take(&mut self.pending);
-            for (hash, bytes) in write.chunks {
-                self.pending_bytes += bytes.len() as u64;
-                self.pending.push((hash, bytes));
+            for (hash, chunk) in write.chunks {
+                self.pending_bytes += chunk.bytes.len() as u64;
+                self.pending.push((hash, chunk));
             }
             self.pending.extend(later);
             self.since = Some(now);
@@ -131,6 +131,11 @@ impl WriteBuffer {
 }
 
 impl Write {
+    /// The chunks, which the store does not have yet.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &Placed> {
+        self.chunks.iter().map(|(_, chunk)| chunk)
+    }
+
     /// The write reduced to its progress.
     pub(super) fn without_chunks(self) -> Self {
         Self { chunks: Vec::new(), ..self }
@@ -157,11 +162,11 @@ impl Write {
         cid: dfs_core::Cid,
         mut rows: Batch,
     ) -> Result<(), StoreError> {
-        for (hash, bytes) in &self.chunks {
+        for (hash, chunk) in &self.chunks {
             if self.bulk {
-                store.put_chunk(hash, bytes)?;
+                store.put_chunk(hash, &chunk.bytes)?;
             } else {
-                rows.put_chunk(*hash, bytes.clone());
+                rows.put_chunk(*hash, chunk.bytes.clone());
             }
         }
         if let Some(progress) = &self.progress {
@@ -191,8 +196,9 @@ mod tests {
         }
     }
 
-    fn chunk(n: u32, len: usize) -> (ChunkHash, Bytes) {
-        (ChunkHash::of(&n.to_le_bytes()), Bytes::from(vec![0; len]))
+    fn chunk(n: u32, len: usize) -> (ChunkHash, Placed) {
+        let chunk = Placed { bytes: vec![0; len].into(), places: Vec::new() };
+        (ChunkHash::of(&n.to_le_bytes()), chunk)
     }
 
     #[test]

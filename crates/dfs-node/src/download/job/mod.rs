@@ -31,10 +31,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::placement::{Placed, Placement};
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
 use super::write_buffer::{Write, WriteBuffer};
 use crate::blocking::Disk;
+use crate::content::draft::Target;
 use crate::error::{FailureKind, NodeError};
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
@@ -95,8 +97,15 @@ enum Stop {
 }
 
 type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
-/// A write under way; it returns a failed write for another try.
-type WriteFuture = Pin<Box<dyn Future<Output = Option<(Write, StoreError)>> + Send>>;
+/// How a write has ended.
+struct Written {
+    /// The write for another try, if it has failed.
+    failed: Option<(Write, StoreError)>,
+    placement: Placement,
+}
+
+/// A write under way.
+type WriteFuture = Pin<Box<dyn Future<Output = Written> + Send>>;
 
 /// State of one job.
 pub(super) struct Job {
@@ -120,6 +129,8 @@ pub(super) struct Job {
     writing: Option<WriteFuture>,
     discovery: Option<mpsc::Receiver<PeerId>>,
     buffer: WriteBuffer,
+    /// Where arriving content goes besides the store; `None` during a write.
+    placement: Option<Placement>,
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
@@ -159,6 +170,7 @@ impl Job {
             writing: None,
             discovery: None,
             buffer: WriteBuffer::default(),
+            placement: Some(Placement::default()),
             rate: Rate::default(),
             complete: None,
             store_retry: None,
@@ -211,6 +223,12 @@ impl Job {
         outcome
     }
 
+    /// Where content of this size is to be written for a destination.
+    fn target(&self, destination: &Destination, size: u64) -> Target {
+        let (path, force) = (path_of(destination), destination.force);
+        Target { path, force, cid: self.cid, size, node: self.net.peer() }
+    }
+
     /// Fetches the content into the store, unless it is held already.
     async fn obtain(&mut self) -> Result<Manifest, Stop> {
         let cid = self.cid;
@@ -232,7 +250,7 @@ impl Job {
                 biased;
                 () = self.stop.cancelled() => return Err(Stop::Paused),
                 Some(command) = self.commands.recv() => self.on_command(command)?,
-                failed = written(&mut self.writing) => self.on_written(failed)?,
+                written = written(&mut self.writing) => self.on_written(written)?,
                 Some(event) = self.running.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
                 }
@@ -355,7 +373,8 @@ impl Job {
                 self.record.bytes_fetched += bytes.len() as u64;
                 self.metrics.fetched.inc_by(bytes.len() as u64);
                 if self.machine.is_missing(&leaf) {
-                    self.buffer.push(leaf.hash, bytes, Instant::now());
+                    let chunk = Placed { bytes, places: self.machine.places(&leaf) };
+                    self.buffer.push(leaf.hash, chunk, Instant::now());
                 }
                 self.feed(Event::Chunk { run, leaf })
             }
@@ -536,11 +555,11 @@ fn machine(cid: Cid, record: &DownloadRecord) -> Download<PeerId> {
 }
 
 /// The outcome of the write under way, if there is one.
-async fn written(writing: &mut Option<WriteFuture>) -> Option<(Write, StoreError)> {
+async fn written(writing: &mut Option<WriteFuture>) -> Written {
     let Some(write) = writing else { return std::future::pending().await };
-    let failed = write.await;
+    let written = write.await;
     *writing = None;
-    failed
+    written
 }
 
 /// The turn that the job waits for, if it waits for one.

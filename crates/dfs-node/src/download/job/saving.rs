@@ -10,17 +10,19 @@ use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
 
-use super::{Job, Stop, failed, path_of, written};
+use super::{Job, Placement, Stop, Written, failed, path_of, written};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
-use crate::download::write_buffer::Write;
+use crate::content::draft::{Draft, Target};
 use crate::error::report;
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
 impl Job {
     /// Handles the outcome of a write.
-    pub(super) fn on_written(&mut self, outcome: Option<(Write, StoreError)>) -> Result<(), Stop> {
-        let Some((write, error)) = outcome else {
+    pub(super) fn on_written(&mut self, written: Written) -> Result<(), Stop> {
+        // The file may have been given up during the write.
+        self.placement.get_or_insert(written.placement);
+        let Some((write, error)) = written.failed else {
             self.buffer.written(None, Instant::now());
             return self.store_has_room();
         };
@@ -37,6 +39,8 @@ impl Job {
             tracing::warn!(cid = %self.cid, %reason, "a download waits for room");
         }
         self.no_room = Some(reason);
+        // What it has is in the store, and takes room twice.
+        self.placement = Some(Placement::GivenUp);
         let retry = Instant::now() + DISK_FULL_RETRY;
         self.store_retry = Some(retry);
         self.feed(Event::StoreFull { retry })
@@ -59,23 +63,36 @@ impl Job {
         let write = buffer.next_write(now, || self.snapshot());
         self.buffer = buffer;
         if let Some(write) = write {
-            let (disk, cid) = (self.disk.clone(), self.cid);
+            let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
             let fence = Arc::clone(&self.fence);
-            self.writing = Some(Box::pin(async move {
-                let store = Arc::clone(disk.store());
-                let perform = move || {
-                    let mut failed = None;
-                    let result = fence.commit(|| {
-                        write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
-                            failed = Some(write);
-                            error
-                        })
-                    });
-                    failed.zip(result.err())
-                };
-                blocking(perform).await
-            }));
+            let (target, mut placement) = self.lend_placement();
+            self.writing = Some(Box::pin(blocking(move || {
+                placement.place(target, write.chunks());
+                let mut failed = None;
+                let result = fence.commit(|| {
+                    write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
+                        failed = Some(write);
+                        error
+                    })
+                });
+                Written { failed: failed.zip(result.err()), placement }
+            })));
         }
+    }
+
+    /// Destinations beside which a killed run may have left a file. A download that has
+    /// succeeded has replaced it.
+    fn leftovers(&self) -> Vec<Target> {
+        let destinations = self.record.destinations.iter().map(|known| self.target(known, 0));
+        let is_done = self.record.state == DownloadState::Done;
+        destinations.filter(|_| !is_done).collect()
+    }
+
+    /// What a write needs to place chunks in the file of the first destination.
+    fn lend_placement(&mut self) -> (Option<Target>, Placement) {
+        let first = self.record.destinations.first().zip(self.machine.header());
+        let target = first.map(|(first, header)| self.target(first, header.size()));
+        (target, self.placement.take().unwrap_or(Placement::GivenUp))
     }
 
     /// The record that holds once all chunks gathered so far are durable.
@@ -110,14 +127,21 @@ impl Job {
             let mut rows = Batch::default();
             rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
             let store = Arc::clone(disk.store());
-            let written = blocking(move || write.perform(&*store, cid, rows)).await;
-            match written {
+            let (target, mut placement) = self.lend_placement();
+            let written = blocking(move || {
+                placement.place(target, write.chunks());
+                (write.perform(&*store, cid, rows), placement)
+            });
+            let (stored, placement) = written.await;
+            self.placement = Some(placement);
+            match stored {
                 Ok(()) => {
                     self.buffer.written(None, Instant::now());
                     return Ok(());
                 }
                 Err((write, error @ StoreError::NoSpace { .. })) => {
                     self.buffer.written(Some(write), Instant::now());
+                    self.placement = Some(Placement::GivenUp);
                     self.wait(report(&error)).await?;
                 }
                 Err((_, error)) => return Err(failed(error)),
@@ -143,9 +167,9 @@ impl Job {
         // A write under way holds chunks too. The wait for it has a limit,
         // because the time of a shutdown has one.
         if self.writing.is_some()
-            && let Ok(failed) = timeout(FINAL_WRITE_TIMEOUT, written(&mut self.writing)).await
+            && let Ok(last) = timeout(FINAL_WRITE_TIMEOUT, written(&mut self.writing)).await
         {
-            self.buffer.written(failed.map(|(write, _)| write), Instant::now());
+            self.buffer.written(last.failed.map(|(write, _)| write), Instant::now());
         }
         let record = if self.record.state == DownloadState::Done {
             self.record.clone()
@@ -155,8 +179,12 @@ impl Job {
         let write = self.buffer.take_rest(record);
         let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
         let fence = Arc::clone(&self.fence);
+        let placement = self.placement.take();
+        let leftovers = self.leftovers();
         let last = move || {
             fence.close();
+            drop(placement);
+            leftovers.iter().for_each(Draft::remove_leftover);
             match write.perform(&*store, cid, Batch::default()) {
                 // The disk is full: drop the chunks, which a later download
                 // fetches again, and record the end.

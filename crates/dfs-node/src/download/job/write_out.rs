@@ -11,6 +11,7 @@ use dfs_store::Destination;
 
 use super::{Job, Phase, Stop, path_of, stopped};
 use crate::blocking::blocking;
+use crate::content::draft::Draft;
 use crate::content::export;
 use crate::timing::STATUS_INTERVAL;
 
@@ -45,9 +46,11 @@ impl Job {
         let written = Arc::new(AtomicU64::new(0));
         let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
         let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
-        let (path, force) = (path_of(destination), destination.force);
+        let target = self.target(destination, manifest.header().size());
+        let placed = self.placement.as_mut().and_then(|placement| placement.take(&target));
         let work = blocking(move || {
-            export::assemble(&*store, &manifest_, &path, force, |bytes| {
+            let draft = placed.map_or_else(|| Draft::create(target), Ok)?;
+            export::write_out(&*store, &manifest_, draft, |bytes| {
                 count.store(bytes, Ordering::Relaxed);
                 go_on.load(Ordering::Relaxed)
             })

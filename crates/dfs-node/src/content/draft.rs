@@ -1,0 +1,378 @@
+//! A file that is being written beside its destination, at any places in any
+//! order, until it is synced and renamed. Other programs see the whole file or
+//! none.
+//!
+//! It knows which of its bytes are there. It does not know where they come from.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use dfs_core::Cid;
+use dfs_net::PeerId;
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
+
+use super::export::{check, parent};
+use crate::error::OutputError;
+
+/// A run of zeros of at least this length is left as a hole.
+const MIN_HOLE: usize = 4 << 10;
+/// Separate ranges that are remembered. Bytes placed beyond that are written again
+/// at the end.
+const MAX_RANGES: usize = 65_536;
+
+/// Where content is to be written, and for whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) path: PathBuf,
+    /// Whether a file in its place is replaced.
+    pub(crate) force: bool,
+    pub(crate) cid: Cid,
+    /// Bytes of the content.
+    pub(crate) size: u64,
+    /// The node that writes. Another one may get the same content to the same path.
+    pub(crate) node: PeerId,
+}
+
+/// A file before it has its name. Dropping it removes it, and the directories that
+/// were made for it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    target: Target,
+    file: Temporary,
+    directories: MadeDirectories,
+    placed: Placed,
+}
+
+impl Draft {
+    /// Makes the missing parent directories and a file of holes in the last one.
+    pub(crate) fn create(target: Target) -> Result<Self, OutputError> {
+        check(&target.path, target.force)?;
+        let write = |source| OutputError::Write { path: target.path.clone(), source };
+        let directories = MadeDirectories::make(&target.path).map_err(write)?;
+        let file = Temporary::create(&target).map_err(write)?;
+        Ok(Self { target, file, directories, placed: Placed::default() })
+    }
+
+    /// Removes what an earlier run of the node has left behind.
+    pub(crate) fn remove_leftover(target: &Target) {
+        // Nearly always there is none.
+        let _ = fs::remove_file(Temporary::path(target));
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.target.path
+    }
+
+    /// The parts of a range that have no bytes yet.
+    pub(crate) fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.placed.gaps(range)
+    }
+
+    /// Writes bytes at their place.
+    pub(crate) fn place(&mut self, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
+        let len = bytes.len() as u64;
+        if !is_hole(bytes) || !self.punch(offset, len) {
+            self.file.file.write_all_at(bytes, offset).map_err(|error| self.error(error))?;
+        }
+        self.placed.insert(offset..offset + len);
+        Ok(())
+    }
+
+    /// Allocates disk space for bytes to come, so that a full disk shows before they
+    /// are read.
+    pub(crate) fn reserve(&self, range: Range<u64>) -> Result<(), OutputError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let len = range.end - range.start;
+        match fallocate(&self.file.file, FallocateFlags::KEEP_SIZE, range.start, len) {
+            // Not every file system supports it.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            result => result.map_err(|error| self.error(error.into())),
+        }
+    }
+
+    /// Syncs the file and gives it its name.
+    pub(crate) fn publish(mut self) -> Result<(), OutputError> {
+        self.file.file.sync_all().map_err(|error| self.error(error))?;
+        self.file.publish(&self.target)?;
+        self.directories.keep();
+        Ok(())
+    }
+
+    /// Makes a range a hole. Returns whether the file system can.
+    fn punch(&self, offset: u64, len: u64) -> bool {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(&self.file.file, flags, offset, len).is_ok()
+    }
+
+    fn error(&self, source: io::Error) -> OutputError {
+        OutputError::Write { path: self.target.path.clone(), source }
+    }
+}
+
+fn is_hole(bytes: &[u8]) -> bool {
+    bytes.len() >= MIN_HOLE && bytes.iter().all(|&byte| byte == 0)
+}
+
+/// Which bytes of a file are there.
+#[derive(Debug, Default)]
+struct Placed {
+    /// End of each range by its start. No two ranges touch.
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl Placed {
+    fn insert(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let Range { mut start, mut end } = range;
+        while let Some((&before, &until)) = self.ranges.range(..=end).next_back() {
+            if until < start {
+                break;
+            }
+            (start, end) = (start.min(before), end.max(until));
+            self.ranges.remove(&before);
+        }
+        if self.ranges.len() < MAX_RANGES {
+            self.ranges.insert(start, end);
+        }
+    }
+
+    fn gaps(&self, within: Range<u64>) -> Vec<Range<u64>> {
+        let mut gaps = Vec::new();
+        let mut at = within.start;
+        let before = self.ranges.range(..=at).next_back();
+        let inside = self.ranges.range(at..within.end);
+        for (&start, &end) in before.into_iter().chain(inside) {
+            if start > at {
+                gaps.push(at..start);
+            }
+            at = at.max(end);
+        }
+        if at < within.end {
+            gaps.push(at..within.end);
+        }
+        gaps
+    }
+}
+
+/// A temporary file. Dropping it removes it, unless it was published.
+#[derive(Debug)]
+struct Temporary {
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Temporary {
+    fn create(target: &Target) -> io::Result<Self> {
+        let path = Self::path(target);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let this = Self { file, path, published: false };
+        // A hole cannot be made beyond the end of a file.
+        this.file.set_len(target.size)?;
+        Ok(this)
+    }
+
+    /// The name is derived from the destination, the CID and the node, so that the
+    /// next run of the same node replaces the file of a run that was cut short.
+    fn path(target: &Target) -> PathBuf {
+        let cid = target.cid.to_string();
+        let node = target.node.to_base58();
+        let mut name = OsString::from(".");
+        name.push(short(target.path.file_name().unwrap_or_default()));
+        name.push(format!(".{}-{}.dfs-part", &cid[..16], &node[node.len() - 8..]));
+        target.path.with_file_name(name)
+    }
+
+    fn publish(&mut self, target: &Target) -> Result<(), OutputError> {
+        let path = &target.path;
+        let write = |source| OutputError::Write { path: path.clone(), source };
+        if target.force {
+            fs::rename(&self.path, path).map_err(write)?;
+        } else {
+            match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::EXIST) => {
+                    return Err(OutputError::Exists { path: path.clone() });
+                }
+                // Not every file system supports the flag; `check` has found no
+                // file there.
+                Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, path).map_err(write)?,
+                Err(error) => return Err(write(error.into())),
+            }
+        }
+        self.published = true;
+        File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(write)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.published {
+            // A file that is gone already needs no removal.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Directories made for a destination. Dropping the value removes them again,
+/// unless the file was written.
+#[derive(Debug)]
+struct MadeDirectories {
+    /// The outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl MadeDirectories {
+    /// Makes the missing parent directories of a path.
+    fn make(path: &Path) -> io::Result<Self> {
+        let mut missing = Vec::new();
+        let mut directory = parent(path);
+        while !directory.try_exists()? {
+            missing.push(directory.to_owned());
+            directory = parent(directory);
+        }
+        let mut this = Self { made: Vec::new() };
+        while let Some(directory) = missing.pop() {
+            match fs::create_dir(&directory) {
+                Ok(()) => this.made.push(directory),
+                // Another program was faster, and the directory is its own.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(this)
+    }
+
+    fn keep(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for MadeDirectories {
+    fn drop(&mut self) {
+        for directory in self.made.iter().rev() {
+            // A directory that has other files by now stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// The first 190 bytes of a name, which leave room for a prefix and a suffix.
+fn short(name: &OsStr) -> OsString {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = name.as_bytes();
+    OsStr::from_bytes(&bytes[..bytes.len().min(190)]).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const SIZE: u64 = (2 << 20) + 3;
+
+    fn target(path: PathBuf) -> Target {
+        let cid = "d616d13776746b6acfa2614515a3677925e5cc6657e3ec9837f9d5abc3e29495";
+        let cid = cid.parse().expect("a CID");
+        Target { path, force: false, cid, size: SIZE, node: PeerId::random() }
+    }
+
+    #[test]
+    fn ranges_join_and_leave_gaps() {
+        let gaps = |placed: &Placed, within: Range<u64>| -> Vec<(u64, u64)> {
+            placed.gaps(within).iter().map(|gap| (gap.start, gap.end)).collect()
+        };
+        let mut placed = Placed::default();
+        assert_eq!(gaps(&placed, 0..10), [(0, 10)]);
+        placed.insert(4..6);
+        placed.insert(8..9);
+        assert_eq!(gaps(&placed, 0..10), [(0, 4), (6, 8), (9, 10)]);
+        assert_eq!(gaps(&placed, 5..9), [(6, 8)]);
+        placed.insert(6..8);
+        assert_eq!(placed.ranges, BTreeMap::from([(4, 9)]));
+        placed.insert(0..2);
+        placed.insert(1..12);
+        assert_eq!(placed.ranges, BTreeMap::from([(0, 12)]));
+        assert_eq!(gaps(&placed, 0..10), []);
+        placed.insert(20..20);
+        assert_eq!(gaps(&placed, 11..30), [(12, 30)]);
+    }
+
+    #[test]
+    fn ranges_are_bounded() {
+        let mut placed = Placed::default();
+        for n in 0..MAX_RANGES as u64 + 10 {
+            placed.insert(2 * n..2 * n + 1);
+        }
+        assert_eq!(placed.ranges.len(), MAX_RANGES);
+        let last = 2 * MAX_RANGES as u64;
+        assert_eq!(placed.gaps(last..last + 1).len(), 1, "it is written again");
+    }
+
+    #[test]
+    fn a_file_grows_in_any_order_and_zeros_become_holes() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("file");
+        let mut draft = Draft::create(target(path.clone())).expect("a draft");
+        let zeros = vec![0; 1 << 20];
+        draft.reserve(0..SIZE).expect("room");
+        draft.place((1 << 20) + 3, &zeros).expect("written");
+        draft.place(1 << 20, b"end").expect("written");
+        draft.place(0, &vec![7; 1 << 20]).expect("written");
+        assert!(draft.gaps(0..SIZE).is_empty());
+        assert!(!path.exists());
+        draft.publish().expect("published");
+        let bytes = fs::read(&path).expect("the file");
+        assert_eq!(bytes.len() as u64, SIZE);
+        assert!(bytes[..1 << 20].iter().all(|byte| *byte == 7));
+        assert_eq!(&bytes[1 << 20..(1 << 20) + 3], b"end");
+        assert!(bytes[(1 << 20) + 3..].iter().all(|byte| *byte == 0));
+        let allocated = fs::metadata(&path).expect("the file").blocks() * 512;
+        assert!(allocated < 3 << 19, "{allocated} bytes on the disk");
+    }
+
+    #[test]
+    fn two_nodes_write_to_one_destination_without_disturbing_each_other() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("file");
+        let (mut mine, mut other) = (
+            Draft::create(target(path.clone())).expect("a draft"),
+            Draft::create(target(path.clone())).expect("a draft"),
+        );
+        mine.place(0, b"mine").expect("written");
+        other.place(0, b"other").expect("written");
+        mine.publish().expect("published");
+        assert!(matches!(other.publish(), Err(OutputError::Exists { .. })));
+        assert_eq!(&fs::read(&path).expect("the file")[..5], b"mine\0");
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn the_next_run_of_a_node_replaces_what_a_killed_one_left_behind() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let target = target(directory.path().join("file"));
+        let mut killed = Draft::create(target.clone()).expect("a draft");
+        killed.place(0, b"old bytes").expect("written");
+        std::mem::forget(killed);
+        let mut next = Draft::create(target.clone()).expect("a draft");
+        next.place(0, b"new").expect("written");
+        next.publish().expect("published");
+        assert_eq!(&fs::read(&target.path).expect("the file")[..5], b"new\0\0");
+        std::mem::forget(Draft::create(Target { force: true, ..target.clone() }));
+        Draft::remove_leftover(&target);
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    }
+}
