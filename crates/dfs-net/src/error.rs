@@ -40,6 +40,12 @@ pub enum SetupError {
     /// The identity cannot sign the handshake.
     #[error("the node key does not fit the encrypted transport")]
     Noise(#[source] noise::Error),
+    /// No certificate can be made for the identity.
+    #[error("cannot make a certificate for the node key")]
+    Certificate(#[from] libp2p_tls::certificate::GenError),
+    /// The settings of TLS do not fit together.
+    #[error("cannot set up TLS between nodes")]
+    Tls(#[from] rustls::Error),
     /// The configuration of the name resolver cannot be used.
     #[error("cannot read the configuration of the name resolver")]
     Resolver(#[source] io::Error),

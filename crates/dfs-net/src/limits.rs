@@ -19,6 +19,13 @@ pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 32;
 /// Share of the machine's memory in use above which new connections are refused.
 pub(crate) const MAX_MEMORY_SHARE: f64 = 0.9;
 
+/// Streams of one connection, in both directions. Beyond it the connection is
+/// closed. Checked first by Yamux, as set up in `transport/mux`.
+pub(crate) const MAX_CONNECTION_STREAMS: usize = 2 * MAX_STREAMS;
+/// Bytes that a peer may send on all streams of one connection before the node
+/// reads them. Yamux demands 256 KiB for each stream.
+pub(crate) const MAX_CONNECTION_WINDOW: usize = MAX_CONNECTION_STREAMS * (256 << 10);
+
 // Addresses and names.
 
 /// Addresses kept for one peer. Further addresses that a peer claims are ignored.

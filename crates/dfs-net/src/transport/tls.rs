@@ -1,0 +1,237 @@
+//! `/tls/1.0.0`: TLS 1.3 as libp2p specifies it, with AES-GCM preferred where
+//! the processor has instructions for it.
+//!
+//! libp2p's own upgrade offers ChaCha20-Poly1305 first on every processor. This
+//! one differs from it only in the order of the ciphers, so both interoperate.
+//! Certificates are made and parsed by `libp2p-tls`; see
+//! <https://github.com/libp2p/specs/blob/master/tls/tls.md>.
+
+use std::io;
+use std::iter;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::io::{AsyncRead, AsyncWrite};
+use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use libp2p::PeerId;
+use libp2p::core::UpgradeInfo;
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use libp2p::identity::Keypair;
+use libp2p_tls::certificate;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
+
+use super::verify::Libp2pCertificate;
+use crate::error::SetupError;
+
+/// Name of the upgrade, and of the protocol inside TLS.
+const PROTOCOL: &str = "/tls/1.0.0";
+const ALPN: &[u8] = b"libp2p";
+
+/// The upgrade of a connection to TLS. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct Tls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Makes a certificate that the key of the node vouches for.
+    pub(super) fn new(keypair: &Keypair) -> Result<Self, SetupError> {
+        Self::with_suites(keypair, &preferred_suites(has_aes_instructions()))
+    }
+
+    fn with_suites(keypair: &Keypair, suites: &[SupportedCipherSuite]) -> Result<Self, SetupError> {
+        let (certificate, key) = certificate::generate(keypair)?;
+        let provider = CryptoProvider { cipher_suites: suites.to_vec(), ..default_provider() };
+        let key = provider.key_provider.load_private_key(key)?;
+        let certified = Arc::new(CertifiedKey::new(vec![certificate], key));
+        let provider = Arc::new(provider);
+        let versions = &[&rustls::version::TLS13];
+
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)?
+            .with_client_cert_verifier(Arc::new(Libp2pCertificate))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&certified))));
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // A session ticket would save a certificate, and nothing resumes sessions.
+        server.send_tls13_tickets = 0;
+
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Libp2pCertificate))
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.resumption = rustls::client::Resumption::disabled();
+        // The specification forbids a server name.
+        client.enable_sni = false;
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+    }
+}
+
+/// The ciphers of TLS 1.3, the fastest first. The client's order decides.
+fn preferred_suites(has_aes: bool) -> [SupportedCipherSuite; 3] {
+    if has_aes {
+        [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256]
+    } else {
+        [TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384]
+    }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn has_aes_instructions() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes_instructions() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes_instructions() -> bool {
+    false
+}
+
+impl UpgradeInfo for Tls {
+    type Info = &'static str;
+    type InfoIter = iter::Once<&'static str>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        iter::once(PROTOCOL)
+    }
+}
+
+impl<C> InboundConnectionUpgrade<C> for Tls
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = (PeerId, TlsStream<C>);
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Output>>;
+
+    fn upgrade_inbound(self, socket: C, _: &'static str) -> Self::Future {
+        Box::pin(async move {
+            let stream = TlsAcceptor::from(self.server).accept(socket).await?;
+            identified(stream.into())
+        })
+    }
+}
+
+impl<C> OutboundConnectionUpgrade<C> for Tls
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = (PeerId, TlsStream<C>);
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Output>>;
+
+    fn upgrade_outbound(self, socket: C, _: &'static str) -> Self::Future {
+        Box::pin(async move {
+            // rustls asks for a name. It is not sent, and the certificate names none.
+            let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+            let stream = TlsConnector::from(self.client).connect(name, socket).await?;
+            identified(stream.into())
+        })
+    }
+}
+
+/// Names the peer that the certificate of a finished handshake belongs to. libp2p
+/// compares it with the peer that was dialled.
+fn identified<C>(stream: TlsStream<C>) -> io::Result<(PeerId, TlsStream<C>)> {
+    let (_, connection) = stream.get_ref();
+    let peer = match connection.peer_certificates() {
+        Some([only]) => peer_of(only)?,
+        // The verifier has refused anything else.
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not one certificate")),
+    };
+    Ok((peer, stream))
+}
+
+fn peer_of(certificate: &CertificateDer<'_>) -> io::Result<PeerId> {
+    let parsed = certificate::parse(certificate);
+    let parsed = parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(parsed.peer_id())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::{AsyncReadExt, AsyncWriteExt};
+    use rustls::CipherSuite;
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+
+    use super::*;
+
+    /// Joins two upgrades; returns the peers that each end sees, and the cipher.
+    async fn handshake<A, B>(client: A, server: B) -> (PeerId, PeerId, CipherSuite)
+    where
+        A: OutboundConnectionUpgrade<
+                tokio_util::compat::Compat<tokio::io::DuplexStream>,
+                Output = (PeerId, TlsStream<tokio_util::compat::Compat<tokio::io::DuplexStream>>),
+                Error: std::fmt::Debug,
+            > + UpgradeInfo<Info = &'static str>,
+        B: InboundConnectionUpgrade<
+                tokio_util::compat::Compat<tokio::io::DuplexStream>,
+                Output = (PeerId, TlsStream<tokio_util::compat::Compat<tokio::io::DuplexStream>>),
+                Error: std::fmt::Debug,
+            > + UpgradeInfo<Info = &'static str>,
+    {
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let (dialled, accepted) = futures::join!(
+            client.upgrade_outbound(here.compat(), PROTOCOL),
+            server.upgrade_inbound(there.compat(), PROTOCOL),
+        );
+        let (at_client, mut dialled) = dialled.expect("the client's handshake");
+        let (at_server, mut accepted) = accepted.expect("the server's handshake");
+        let cipher = dialled.get_ref().1.negotiated_cipher_suite().expect("a cipher").suite();
+        let (sent, read) = futures::join!(
+            async {
+                dialled.write_all(b"hello").await?;
+                dialled.flush().await
+            },
+            async {
+                let mut bytes = [0; 5];
+                accepted.read_exact(&mut bytes).await.map(|()| bytes)
+            }
+        );
+        sent.expect("written");
+        assert_eq!(&read.expect("read"), b"hello");
+        (at_client, at_server, cipher)
+    }
+
+    #[tokio::test]
+    async fn both_ends_learn_the_other_and_the_client_chooses_the_cipher() {
+        let (a, b) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+        let names = (b.public().to_peer_id(), a.public().to_peer_id());
+        for has_aes in [true, false] {
+            let suites = preferred_suites(has_aes);
+            let client = Tls::with_suites(&a, &suites).expect("a client");
+            // The server prefers the other order.
+            let server = Tls::with_suites(&b, &preferred_suites(!has_aes)).expect("a server");
+            let (at_client, at_server, cipher) = handshake(client, server).await;
+            assert_eq!((at_client, at_server), names);
+            assert_eq!(cipher, suites[0].suite());
+        }
+    }
+
+    #[tokio::test]
+    async fn it_speaks_with_the_upgrade_of_libp2p_in_both_directions() {
+        let (a, b) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+        let (ours, theirs) = (
+            Tls::new(&a).expect("our upgrade"),
+            libp2p_tls::Config::new(&b).expect("the stock upgrade"),
+        );
+        let (peer, _, _) = handshake(ours.clone(), theirs.clone()).await;
+        assert_eq!(peer, b.public().to_peer_id());
+        let (peer, _, _) = handshake(theirs, ours).await;
+        assert_eq!(peer, a.public().to_peer_id());
+    }
+}
