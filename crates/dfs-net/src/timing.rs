@@ -14,6 +14,9 @@ pub(crate) const LISTEN_WAIT: Duration = Duration::from_secs(5);
 /// tasks that still close a stream to a dead peer are cancelled.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// Time to connect, negotiate, prove the identities and start Yamux. Without a
+/// limit, silent callers would hold every place for a connection in handshake.
+pub(crate) const CONNECTION_SETUP: Duration = Duration::from_secs(10);
 /// Time after which an unused connection is closed. Setting up a new one costs
 /// several round trips.
 pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(60);

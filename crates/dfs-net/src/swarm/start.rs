@@ -19,7 +19,7 @@ use crate::handle::NetHandle;
 use crate::limits::{MAX_COMMANDS, MAX_EVENTS};
 use crate::metrics::Metrics;
 use crate::tasks::Tasks;
-use crate::timing::{IDLE_CONNECTION, LISTEN_WAIT};
+use crate::timing::{CONNECTION_SETUP, IDLE_CONNECTION, LISTEN_WAIT};
 use crate::transport;
 
 /// Starts the network and returns once it listens.
@@ -74,7 +74,7 @@ pub(super) fn build(
     registry: &mut Registry,
     tasks: Tasks,
 ) -> Result<Swarm<NodeBehaviour>, SetupError> {
-    let transport = transport::build(&config.keypair)?;
+    let transport = transport::build(&config.keypair, CONNECTION_SETUP)?;
     let gossip = registry.sub_registry_with_prefix("net").sub_registry_with_prefix("gossipsub");
     let chunks = ChunkExchange::new(events, tasks.clone(), metrics.clone());
     let behaviour = NodeBehaviour::new(config, chunks, metrics, gossip);
