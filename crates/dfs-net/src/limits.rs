@@ -20,8 +20,10 @@ pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 32;
 pub(crate) const MAX_MEMORY_SHARE: f64 = 0.9;
 
 /// Streams of one connection, in both directions. Beyond it the connection is
-/// closed. Checked first by Yamux, as set up in `transport/mux`.
-pub(crate) const MAX_CONNECTION_STREAMS: usize = 2 * MAX_STREAMS;
+/// closed, so it has room for [`MAX_STREAMS`] of both protocols of requests, and
+/// for all others: Kademlia keeps to 32 in each direction, and identify, ping and
+/// gossip open a few. Checked first by Yamux, as set up in `transport/mux`.
+pub(crate) const MAX_CONNECTION_STREAMS: usize = 2 * MAX_STREAMS + 128;
 /// Bytes that a peer may send on all streams of one connection before the node
 /// reads them. Yamux demands 256 KiB for each stream.
 pub(crate) const MAX_CONNECTION_WINDOW: usize = MAX_CONNECTION_STREAMS * (256 << 10);

@@ -131,3 +131,115 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use tokio::io::DuplexStream;
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+    use super::*;
+
+    type End = Muxer<Compat<DuplexStream>>;
+
+    /// A client that keeps to no bound, and one of our servers.
+    fn pair() -> (End, End) {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let mut unbounded = Config::default();
+        unbounded.set_max_connection_receive_window(None).set_max_num_streams(1 << 16);
+        let client = Muxer {
+            connection: Connection::new(here.compat(), unbounded, Mode::Client),
+            arrived: VecDeque::new(),
+            accepting: None,
+        };
+        (client, Yamux::start(there.compat(), Mode::Server))
+    }
+
+    /// Opens a stream. The other end learns of it with the first byte.
+    fn open(end: &mut End, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        let mut stream = std::task::ready!(Pin::new(&mut *end).poll_outbound(cx))?;
+        assert!(matches!(Pin::new(&mut stream).poll_write(cx, b"x"), Poll::Ready(Ok(1))));
+        Poll::Ready(Ok(stream))
+    }
+
+    /// Opens streams at one end that the other one takes, until `count` are open
+    /// or the connection ends.
+    async fn open_all(
+        from: &mut End,
+        to: &mut End,
+        count: usize,
+    ) -> Result<Vec<Stream>, ConnectionError> {
+        let (mut opened, mut taken) = (Vec::new(), Vec::new());
+        poll_fn(|cx| {
+            while opened.len() < count {
+                match open(from, cx)? {
+                    Poll::Ready(stream) => opened.push(stream),
+                    Poll::Pending => break,
+                }
+            }
+            assert!(Pin::new(&mut *from).poll(cx)?.is_pending());
+            while let Poll::Ready(mut stream) = Pin::new(&mut *to).poll_inbound(cx)? {
+                // Yamux acknowledges a stream with the first byte of an answer.
+                assert!(Pin::new(&mut stream).poll_write(cx, b"y").is_ready());
+                taken.push(stream);
+            }
+            let is_done = taken.len() == count;
+            if is_done { Poll::Ready(Ok::<_, ConnectionError>(())) } else { Poll::Pending }
+        })
+        .await?;
+        opened.append(&mut taken);
+        Ok(opened)
+    }
+
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_arrives_while_nobody_asks_is_kept_and_wakes_the_one_who_asked() {
+        let (mut client, mut server) = pair();
+        let asked = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&asked));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut server).poll_inbound(&mut cx).is_pending());
+        let mut streams = Vec::new();
+        poll_fn(|cx| {
+            if streams.is_empty() {
+                streams.extend([open(&mut client, cx)?, open(&mut client, cx)?]);
+            }
+            assert!(Pin::new(&mut client).poll(cx)?.is_pending());
+            assert!(Pin::new(&mut server).poll(cx)?.is_pending());
+            if server.arrived.len() == 2 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+        .unwrap_or_else(|error: ConnectionError| panic!("{error}"));
+        assert!(asked.0.load(Ordering::Relaxed), "woken");
+        for _ in 0..2 {
+            assert!(Pin::new(&mut server).poll_inbound(&mut cx).is_ready());
+        }
+        assert!(Pin::new(&mut server).poll_inbound(&mut cx).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_room_for_every_stream_of_every_protocol_and_no_more() {
+        /// 32 of Kademlia in each direction, and a few of identify, ping and gossip.
+        const OTHERS: usize = 2 * 32 + 8;
+        let (mut client, mut server) = pair();
+        let half = (2 * crate::limits::MAX_STREAMS + OTHERS) / 2;
+        let mut streams = open_all(&mut client, &mut server, half).await.expect("half of them");
+        streams.extend(open_all(&mut server, &mut client, half).await.expect("all of them"));
+        let room = MAX_CONNECTION_STREAMS - 2 * half;
+        streams.extend(open_all(&mut client, &mut server, room).await.expect("the rest"));
+        assert!(open_all(&mut client, &mut server, 1).await.is_err(), "one too many");
+        drop(streams);
+    }
+}
