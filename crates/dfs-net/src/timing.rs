@@ -1,7 +1,9 @@
 //! Every interval, timeout and back-off of the network, with its reason.
 //!
-//! All of them run on the monotonic clock. Nothing in this crate depends on
-//! the wall clock, so setting the clock of the machine changes nothing here.
+//! All of them run on the monotonic clock, so setting the clock of the machine
+//! changes nothing here. TLS alone reads the wall clock, for the validity of a
+//! peer's certificate. The certificates of this node are valid until the year
+//! 4096.
 
 use std::time::Duration;
 

@@ -234,4 +234,78 @@ mod tests {
         let (peer, _, _) = handshake(theirs, ours).await;
         assert_eq!(peer, a.public().to_peer_id());
     }
+
+    /// Joins any client and any server; returns what each of them makes of the
+    /// other.
+    async fn meet(
+        client: ClientConfig,
+        server: ServerConfig,
+    ) -> (io::Result<PeerId>, io::Result<PeerId>) {
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        let tls = Tls { server, client };
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let (dialled, accepted) = futures::join!(
+            tls.clone().upgrade_outbound(here.compat(), PROTOCOL),
+            tls.upgrade_inbound(there.compat(), PROTOCOL),
+        );
+        (dialled.map(|(peer, _)| peer), accepted.map(|(peer, _)| peer))
+    }
+
+    /// The settings of a node.
+    fn configs(keypair: &Keypair) -> (ClientConfig, ServerConfig) {
+        let tls = Tls::new(keypair).expect("valid settings");
+        (ClientConfig::clone(&tls.client), ServerConfig::clone(&tls.server))
+    }
+
+    /// Shows the certificate of `shown`, `times` over, and signs as another.
+    fn impostor(shown: &Keypair, times: usize) -> Arc<SingleCertAndKey> {
+        let (certificate, own_key) = certificate::generate(shown).expect("a certificate");
+        let (_, other_key) = certificate::generate(shown).expect("a certificate");
+        let key = if times == 1 { other_key } else { own_key };
+        let key = default_provider().key_provider.load_private_key(key).expect("a key");
+        Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![certificate; times], key)))
+    }
+
+    #[tokio::test]
+    async fn neither_end_accepts_a_peer_without_its_own_single_certificate() {
+        let (a, b) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+        let (honest_client, honest_server) = (configs(&a).0, configs(&b).1);
+        let (at_client, at_server) = meet(honest_client.clone(), honest_server.clone()).await;
+        assert_eq!(at_client.expect("an honest server"), b.public().to_peer_id());
+        assert_eq!(at_server.expect("an honest client"), a.public().to_peer_id());
+
+        let mut nameless = ClientConfig::builder_with_provider(default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("valid settings")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Libp2pCertificate))
+            .with_no_client_auth();
+        nameless.alpn_protocols = vec![ALPN.to_vec()];
+        let (_, at_server) = meet(nameless, honest_server.clone()).await;
+        assert!(at_server.is_err(), "no certificate: {at_server:?}");
+
+        for (times, what) in [(1, "the certificate of another key"), (2, "two certificates")] {
+            let mut client = honest_client.clone();
+            client.client_auth_cert_resolver = impostor(&a, times);
+            let (_, at_server) = meet(client, honest_server.clone()).await;
+            assert!(at_server.is_err(), "{what}: {at_server:?}");
+            let mut server = honest_server.clone();
+            server.cert_resolver = impostor(&b, times);
+            let (at_client, _) = meet(honest_client.clone(), server).await;
+            assert!(at_client.is_err(), "{what}: {at_client:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_protocol_inside_tls_is_refused() {
+        let (mut client, server) = configs(&Keypair::generate_ed25519());
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let (at_client, at_server) = meet(client, server.clone()).await;
+        assert!(at_client.is_err() && at_server.is_err());
+        // Implementations that negotiate the multiplexer inside TLS offer both.
+        let (mut client, _) = configs(&Keypair::generate_ed25519());
+        client.alpn_protocols = vec![b"/yamux/1.0.0".to_vec(), ALPN.to_vec()];
+        let (at_client, at_server) = meet(client, server).await;
+        assert!(at_client.is_ok() && at_server.is_ok());
+    }
 }
