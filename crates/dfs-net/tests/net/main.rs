@@ -1,8 +1,9 @@
 //! Networks in this process: they find each other, exchange content, listen,
-//! end, and meet strangers on the gossip topic.
+//! end, meet nodes of stock libp2p, and strangers on the gossip topic.
 
 mod announcements;
 mod listen;
 mod node;
 mod shutdown;
+mod stock;
 mod two_nodes;
