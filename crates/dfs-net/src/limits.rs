@@ -73,7 +73,7 @@ pub(crate) const MAX_METADATA_REQUESTS: usize = 256;
 /// in `exchange/chunks/handler`.
 pub(crate) const MAX_CHUNK_STREAMS: usize = 2;
 /// Chunks that a peer has requested on one stream and that have not been answered,
-/// 40 bytes each. The node reads no further request meanwhile. Checked first in
+/// 48 bytes each, besides one batch and the request that does not fit. The node reads no further request meanwhile. Checked first in
 /// `exchange/chunks/serve`, as the next two.
 pub(crate) const MAX_QUEUED_CHUNKS: usize = 4_096;
 /// Chunks that one stream has read from the store at a time.

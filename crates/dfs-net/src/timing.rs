@@ -31,7 +31,7 @@ pub(crate) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// one costs a round trip.
 pub(crate) const UNUSED_STREAM: Duration = Duration::from_secs(30);
 /// Time after which this node closes a chunk stream on which a peer asks for
-/// nothing. An open stream keeps the connection open.
+/// nothing and is owed nothing. An open stream keeps the connection open.
 pub(crate) const IDLE_ASKER: Duration = Duration::from_secs(60);
 /// Longest wait of a stream for room to read chunks into; then the peer is told to
 /// ask again later. Less than [`IDLE_TIMEOUT`], after which the peer gives up.

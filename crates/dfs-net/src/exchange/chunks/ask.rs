@@ -185,3 +185,6 @@ fn failure(error: WireError) -> FetchError {
         other => Unreachable::Stream { source: other.into() }.into(),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -18,7 +18,7 @@ use dfs_wire::chunk::{self, Answer, Request};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
 use super::budget::{Budget, patience};
@@ -74,6 +74,8 @@ struct Asked {
     /// Number of the request on the stream.
     request: u64,
     hash: ChunkHash,
+    /// Whether the request ends with it.
+    is_last: bool,
 }
 
 /// What the two halves of the stream share.
@@ -82,10 +84,11 @@ struct Requests {
     /// Chunks read from the stream and answered, or skipped.
     asked: AtomicU64,
     settled: AtomicU64,
+    settled_at: Mutex<Option<Instant>>,
     /// Requests given up by the peer and not yet ended. It holds no more numbers
     /// than requests are queued.
     cancelled: Mutex<BTreeSet<u64>>,
-    /// Requests of which every chunk has been settled.
+    /// Requests that have their last answer: all before this number.
     ended: AtomicU64,
 }
 
@@ -101,15 +104,27 @@ impl Requests {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
     }
 
-    /// All requests before this one have ended.
-    fn end_before(&self, number: u64) {
-        self.ended.store(number, Ordering::Relaxed);
+    /// A request, and with it every earlier one, has its last answer. The next ones
+    /// may be given up still.
+    fn end(&self, number: u64) {
+        self.ended.store(number + 1, Ordering::Relaxed);
         let mut cancelled = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
-        *cancelled = cancelled.split_off(&number);
+        *cancelled = cancelled.split_off(&(number + 1));
     }
 
-    fn is_idle(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == self.settled.load(Ordering::Relaxed)
+    /// Notes that so many chunks have been answered or passed over.
+    fn settle(&self, chunks: u64) {
+        *self.settled_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.settled.fetch_add(chunks, Ordering::Relaxed);
+    }
+
+    /// Since when nothing is owed, if that is so; at the earliest since `earliest`.
+    fn idle_since(&self, earliest: Instant) -> Option<Instant> {
+        if self.asked.load(Ordering::Relaxed) != self.settled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let settled_at = *self.settled_at.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(settled_at.map_or(earliest, |settled| settled.max(earliest)))
     }
 }
 
@@ -124,11 +139,14 @@ async fn read_requests(
     loop {
         let request = {
             let mut next = pin!(chunk::read_request(&mut reader));
+            let mut idle_since = Instant::now();
             loop {
-                match timeout(IDLE_ASKER, &mut next).await {
+                match timeout_at(idle_since + IDLE_ASKER, &mut next).await {
                     Ok(request) => break request?,
-                    Err(_) if requests.is_idle() => return Ok(()),
-                    Err(_) => {}
+                    Err(_) => match requests.idle_since(idle_since) {
+                        Some(since) if since == idle_since => return Ok(()),
+                        since => idle_since = since.unwrap_or_else(Instant::now),
+                    },
                 }
             }
         };
@@ -136,8 +154,10 @@ async fn read_requests(
             None => return Ok(()),
             Some(Request::Chunks { hashes }) => {
                 requests.asked.fetch_add(hashes.len() as u64, Ordering::Relaxed);
-                for hash in hashes {
-                    if queue.send(Asked { request: count, hash }).await.is_err() {
+                let last = hashes.len() - 1;
+                for (position, hash) in hashes.into_iter().enumerate() {
+                    let asked = Asked { request: count, hash, is_last: position == last };
+                    if queue.send(asked).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -197,7 +217,7 @@ impl Server<'_> {
                     self.queued.try_recv().ok()
                 };
                 match next {
-                    Some(asked) if self.skipped == Some(asked.request) => self.settle(1),
+                    Some(asked) if self.skipped == Some(asked.request) => self.requests.settle(1),
                     Some(asked) => self.batch.push_back(asked),
                     None => break,
                 }
@@ -256,7 +276,7 @@ impl Server<'_> {
         chunks: Vec<Option<Bytes>>,
     ) -> Result<(), WireError> {
         for chunk in chunks {
-            let Some(asked) = self.batch.front() else { break };
+            let Some(asked) = self.batch.front().copied() else { break };
             if self.requests.is_cancelled(asked.request) {
                 // The rest has been read in vain, and `end_front` drops part of the
                 // batch: read the remaining chunks again.
@@ -272,10 +292,12 @@ impl Server<'_> {
             };
             chunk::write_answer(writer, &answer).await?;
             self.count(&answer);
+            if asked.is_last {
+                self.requests.end(asked.request);
+            }
             self.batch.pop_front();
-            self.settle(1);
+            self.requests.settle(1);
         }
-        self.end_requests();
         Ok(())
     }
 
@@ -292,23 +314,10 @@ impl Server<'_> {
         self.count(answer);
         let before = self.batch.len();
         self.batch.retain(|asked| asked.request != front.request);
-        self.settle((before - self.batch.len()) as u64);
+        self.requests.settle((before - self.batch.len()) as u64);
         self.skipped = Some(front.request);
-        self.end_requests();
+        self.requests.end(front.request);
         Ok(())
-    }
-
-    fn settle(&self, chunks: u64) {
-        self.requests.settled.fetch_add(chunks, Ordering::Relaxed);
-    }
-
-    /// Forgets cancellations of requests that have ended.
-    fn end_requests(&self) {
-        let next = self.batch.front().map(|asked| asked.request);
-        let skipped = self.skipped.map(|request| request + 1);
-        if let Some(number) = next.or(skipped) {
-            self.requests.end_before(number);
-        }
     }
 
     fn count(&self, answer: &Answer) {
@@ -367,3 +376,6 @@ impl Misses {
         self.count > MAX_MISSES
     }
 }
+
+#[cfg(test)]
+mod tests;
