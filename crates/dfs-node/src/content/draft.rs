@@ -25,6 +25,10 @@ const MIN_HOLE: usize = 4 << 10;
 /// at the end.
 const MAX_RANGES: usize = 65_536;
 
+/// Bytes after which the file is to be synced, so that little is left to sync at the
+/// end.
+const SYNC_AT: u64 = 64 << 20;
+
 /// Where content is to be written, and for whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
@@ -46,6 +50,8 @@ pub(crate) struct Draft {
     file: Temporary,
     directories: MadeDirectories,
     placed: Placed,
+    /// Bytes written since the last sync began.
+    unsynced: u64,
 }
 
 impl Draft {
@@ -55,7 +61,7 @@ impl Draft {
         let write = |source| OutputError::Write { path: target.path.clone(), source };
         let directories = MadeDirectories::make(&target.path).map_err(write)?;
         let file = Temporary::create(&target).map_err(write)?;
-        Ok(Self { target, file, directories, placed: Placed::default() })
+        Ok(Self { target, file, directories, placed: Placed::default(), unsynced: 0 })
     }
 
     /// Removes what an earlier run of the node has left behind.
@@ -80,7 +86,18 @@ impl Draft {
             self.file.file.write_all_at(bytes, offset).map_err(|error| self.error(error))?;
         }
         self.placed.insert(offset..offset + len);
+        self.unsynced += len;
         Ok(())
+    }
+
+    /// The file, if it is time to sync it while more is written to it. It is open a
+    /// second time, so that an error of that sync is one of the last sync too.
+    pub(crate) fn due_sync(&mut self) -> Option<File> {
+        if self.unsynced < SYNC_AT {
+            return None;
+        }
+        self.unsynced = 0;
+        OpenOptions::new().write(true).open(&self.file.path).ok()
     }
 
     /// Allocates disk space for bytes to come, so that a full disk shows before they

@@ -5,6 +5,8 @@
 //! The file is a convenience. When it cannot be written, it is given up, and the
 //! content is written out from the store at the end, which reports what is wrong.
 
+use std::fs::File;
+
 use bytes::Bytes;
 
 use crate::content::draft::{Draft, Target};
@@ -61,6 +63,14 @@ impl Placement {
             }
         }
         Ok(())
+    }
+
+    /// The file, if it is to be synced now.
+    pub(super) fn due_sync(&mut self) -> Option<File> {
+        match self {
+            Self::Open(draft) => draft.due_sync(),
+            Self::Unopened | Self::GivenUp => None,
+        }
     }
 
     /// The file, if it is the one of this target.

@@ -1,9 +1,10 @@
 //! Verified chunks on their way into the store.
 //!
 //! Chunks gather in memory for a moment. If many come, they bypass the
-//! write-ahead log and are flushed in large portions. If few come, they go
-//! through the log together with the progress, so that a slow download neither
-//! loses more than two seconds nor makes a file on the disk for every chunk.
+//! write-ahead log and are flushed in large portions, while the next ones are
+//! written. If few come, they go through the log together with the progress, so
+//! that a slow download neither loses more than two seconds nor makes a file on the
+//! disk for every chunk.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -20,11 +21,13 @@ const FLUSH_BYTES: u64 = 8 << 20;
 /// Unflushed bytes at which a flush is due. Each flush makes a file of its own,
 /// which is why the value is not smaller.
 const FLUSH_AT: u64 = 24 << 20;
+/// Unflushed bytes at which no further write begins, so that it waits for the flush.
+const MAX_UNFLUSHED: u64 = 2 * FLUSH_AT;
 /// Pending bytes at which the buffer takes no more, so that the network waits
 /// for a slower disk.
 ///
-/// A crash loses at most 64 MiB: just less than [`FLUSH_AT`], plus one write of
-/// this size and a chunk, plus as much again gathered during that write.
+/// A crash loses at most 96 MiB: [`MAX_UNFLUSHED`], plus one write of this size and a
+/// chunk, plus as much again gathered during that write.
 const MAX_PENDING: u64 = 16 << 20;
 
 /// Verified chunks that are not in the store yet.
@@ -34,14 +37,29 @@ pub(super) struct WriteBuffer {
     pending_bytes: u64,
     since: Option<Instant>,
     writing: HashSet<ChunkHash>,
+    writing_bytes: u64,
+    /// Bytes in the store that no save covers, not even the one under way.
     unflushed: u64,
+    /// The save under way, and the bytes that it makes durable.
+    saving: Option<(u64, Progress)>,
+    /// What holds once the write under way has ended.
+    after_write: Option<Progress>,
+    /// What holds once everything in the store is durable.
+    savable: Option<Progress>,
+}
+
+/// How much of the content is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) bytes: u64,
+    pub(super) chunks: u64,
 }
 
 /// One write; carried out on a blocking thread.
 #[derive(Debug)]
 pub(super) struct Write {
     chunks: Vec<(ChunkHash, Placed)>,
-    /// Bypasses the write-ahead log, with a flush or without.
+    /// Bypasses the write-ahead log.
     bulk: bool,
     /// Progress to record in the same batch; it holds once the write has
     /// succeeded.
@@ -63,37 +81,69 @@ impl WriteBuffer {
 
     /// When the pending chunks are written although they are few.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.filter(|_| self.writing.is_empty()).map(|since| since + FLUSH_INTERVAL)
+        self.since.filter(|_| !self.is_busy()).map(|since| since + FLUSH_INTERVAL)
     }
 
-    /// The next write, if one is due and none is under way. `record` is asked
-    /// for the progress that holds once everything pending is durable.
+    /// The next write, if one is due and none is under way. `progress` is what holds
+    /// once everything pending is durable; `record` makes a row of it.
     pub(super) fn next_write(
         &mut self,
         now: Instant,
-        record: impl FnOnce() -> DownloadRecord,
+        progress: Progress,
+        record: impl FnOnce(Progress) -> DownloadRecord,
     ) -> Option<Write> {
         if self.pending.is_empty() || !self.writing.is_empty() {
             return None;
         }
         if self.pending_bytes >= FLUSH_BYTES {
-            self.unflushed += self.pending_bytes;
-            let flush = self.unflushed >= FLUSH_AT;
-            if flush {
-                self.unflushed = 0;
+            let saving = self.saving.map_or(0, |(bytes, _)| bytes);
+            if self.unflushed + saving >= MAX_UNFLUSHED {
+                return None;
             }
-            return Some(self.take(true, flush.then(|| Box::new(record()))));
+            self.after_write = Some(progress);
+            return Some(self.take(true, None));
         }
         let due = self.since.is_some_and(|since| since + FLUSH_INTERVAL <= now);
-        due.then(|| {
-            self.unflushed = 0;
-            self.take(false, Some(Box::new(record())))
-        })
+        // One that is late would bring the progress of a save under way back.
+        (due && self.saving.is_none()).then(|| self.take(false, Some(Box::new(record(progress)))))
+    }
+
+    /// The progress to save, which flushes the chunks that it relies on, if enough
+    /// of them are in the store and no save is under way.
+    pub(super) fn next_save(&mut self) -> Option<Progress> {
+        if self.unflushed < FLUSH_AT || self.saving.is_some() {
+            return None;
+        }
+        let progress = self.savable.take()?;
+        self.saving = Some((std::mem::take(&mut self.unflushed), progress));
+        Some(progress)
+    }
+
+    /// Notes the end of a save. After a failed one, the next save covers its chunks.
+    pub(super) fn saved(&mut self, is_durable: bool) {
+        if let Some((bytes, progress)) = self.saving.take()
+            && !is_durable
+        {
+            self.unflushed += bytes;
+            self.savable.get_or_insert(progress);
+        }
     }
 
     /// Notes the end of a write. A failed write becomes pending again.
     pub(super) fn written(&mut self, failed: Option<Write>, now: Instant) {
         self.writing.clear();
+        let bytes = std::mem::take(&mut self.writing_bytes);
+        let progress = self.after_write.take();
+        if failed.is_none() {
+            match progress {
+                Some(progress) => {
+                    self.savable = Some(progress);
+                    self.unflushed += bytes;
+                }
+                // A commit of progress has flushed everything.
+                None => (self.savable, self.unflushed) = (None, 0),
+            }
+        }
         if let Some(write) = failed {
             let later = std::mem::take(&mut self.pending);
             for (hash, chunk) in write.chunks {
@@ -110,9 +160,9 @@ impl WriteBuffer {
         self.pending_bytes >= MAX_PENDING
     }
 
-    /// Whether a write is under way.
-    pub(super) fn is_writing(&self) -> bool {
-        !self.writing.is_empty()
+    /// Whether a write or a save is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.writing.is_empty() || self.saving.is_some()
     }
 
     /// Takes everything, for the last write of a job.
@@ -124,7 +174,7 @@ impl WriteBuffer {
     fn take(&mut self, bulk: bool, progress: Option<Box<DownloadRecord>>) -> Write {
         let chunks = std::mem::take(&mut self.pending);
         self.writing.extend(chunks.iter().map(|(hash, _)| *hash));
-        self.pending_bytes = 0;
+        self.writing_bytes = std::mem::take(&mut self.pending_bytes);
         self.since = None;
         Write { chunks, bulk, progress }
     }
@@ -182,7 +232,9 @@ mod tests {
     use super::*;
     use dfs_store::tables::DownloadState;
 
-    fn record() -> DownloadRecord {
+    const DONE: Progress = Progress { bytes: 0, chunks: 0 };
+
+    fn record(_: Progress) -> DownloadRecord {
         DownloadRecord {
             started_ms: 0,
             state: DownloadState::Active,
@@ -207,26 +259,64 @@ mod tests {
         let mut buffer = WriteBuffer::default();
         let (hash, bytes) = chunk(0, 1 << 20);
         buffer.push(hash, bytes, start);
-        assert!(buffer.next_write(start, record).is_none());
+        assert!(buffer.next_write(start, DONE, record).is_none());
         assert!(buffer.contains(&hash));
-        let write = buffer.next_write(start + FLUSH_INTERVAL, record).expect("due");
+        let write = buffer.next_write(start + FLUSH_INTERVAL, DONE, record).expect("due");
         assert!(!write.bulk && write.progress.is_some());
         assert!(buffer.contains(&hash), "still on its way");
         buffer.written(None, start);
         assert!(!buffer.contains(&hash));
 
-        let (mut flushes, mut writes) = (0, 0);
+        let (mut saves, mut writes) = (0, 0);
         for n in 0..200 {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
-            if let Some(write) = buffer.next_write(start, record) {
-                assert!(write.bulk);
+            if let Some(write) = buffer.next_write(start, DONE, record) {
+                assert!(write.bulk && write.progress.is_none());
                 writes += 1;
-                flushes += u32::from(write.progress.is_some());
                 buffer.written(None, start);
             }
+            if buffer.next_save().is_some() {
+                saves += 1;
+                buffer.saved(true);
+            }
         }
-        assert_eq!((writes, flushes), (25, 8));
+        assert_eq!((writes, saves), (25, 8));
+    }
+
+    #[test]
+    fn writes_go_on_during_a_save_up_to_a_limit() {
+        let start = Instant::now();
+        let mut buffer = WriteBuffer::default();
+        let mut next = 0;
+        // Writes portions while it may, each with its number as the progress.
+        let mut write_on = |buffer: &mut WriteBuffer| {
+            let mut writes = 0;
+            loop {
+                for _ in 0..8 {
+                    let (hash, bytes) = chunk(next, 1 << 20);
+                    buffer.push(hash, bytes, start);
+                    next += 1;
+                }
+                let progress = Progress { bytes: 0, chunks: next.into() };
+                if buffer.next_write(start, progress, record).is_none() {
+                    return writes;
+                }
+                assert!(buffer.next_write(start, progress, record).is_none(), "one at a time");
+                buffer.written(None, start);
+                writes += 1;
+            }
+        };
+        assert_eq!(write_on(&mut buffer), 6);
+        let saved = buffer.next_save().expect("a save is due");
+        assert_eq!(saved.chunks, 48, "the write that has not begun is not in it");
+        assert_eq!(buffer.next_save(), None);
+        assert!(buffer.is_busy());
+        buffer.saved(false);
+        assert_eq!(buffer.next_save(), Some(saved), "it is tried again");
+        assert_eq!(buffer.due(), None, "it waits for the save");
+        buffer.saved(true);
+        assert!(write_on(&mut buffer) > 0);
     }
 
     #[test]
@@ -237,14 +327,15 @@ mod tests {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
         }
-        let write = buffer.next_write(start, record).expect("a portion");
+        let write = buffer.next_write(start, DONE, record).expect("a portion");
         let (late, bytes) = chunk(9, 1 << 20);
         buffer.push(late, bytes, start);
         buffer.written(Some(write), start);
         for n in 0..10 {
             assert!(buffer.contains(&chunk(n, 0).0), "{n}");
         }
-        let again = buffer.next_write(start, record).expect("a portion");
+        assert_eq!(buffer.next_save(), None);
+        let again = buffer.next_write(start, DONE, record).expect("a portion");
         assert_eq!(again.chunks.len(), 10);
     }
 }

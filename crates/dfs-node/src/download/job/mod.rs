@@ -106,6 +106,8 @@ struct Written {
 
 /// A write under way.
 type WriteFuture = Pin<Box<dyn Future<Output = Written> + Send>>;
+/// A commit of progress under way.
+type SaveFuture = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// State of one job.
 pub(super) struct Job {
@@ -127,6 +129,9 @@ pub(super) struct Job {
     running: FuturesUnordered<JobFuture>,
     fetching: Runs<JobEvent>,
     writing: Option<WriteFuture>,
+    saving: Option<SaveFuture>,
+    /// A sync of the file that content is placed in.
+    syncing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     discovery: Option<mpsc::Receiver<PeerId>>,
     buffer: WriteBuffer,
     /// Where arriving content goes besides the store; `None` during a write.
@@ -168,6 +173,8 @@ impl Job {
             running: FuturesUnordered::new(),
             fetching: Runs::new(),
             writing: None,
+            saving: None,
+            syncing: None,
             discovery: None,
             buffer: WriteBuffer::default(),
             placement: Some(Placement::default()),
@@ -241,7 +248,7 @@ impl Job {
             self.take_or_return_turn()?;
             self.start_write();
             self.publish_progress();
-            if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_writing()) {
+            if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_busy()) {
                 self.hold(&manifest).await?;
                 return Ok(self.note_held(manifest));
             }
@@ -250,14 +257,16 @@ impl Job {
                 biased;
                 () = self.stop.cancelled() => return Err(Stop::Paused),
                 Some(command) = self.commands.recv() => self.on_command(command)?,
-                written = written(&mut self.writing) => self.on_written(written)?,
+                written = ended(&mut self.writing) => self.on_written(written)?,
+                saved = ended(&mut self.saving) => self.on_saved(saved)?,
+                () = ended(&mut self.syncing) => {}
                 Some(event) = self.running.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
                 }
                 Some(event) = self.fetching.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
                 }
-                turn = arrived(&mut self.next_turn) => {
+                turn = ended(&mut self.next_turn) => {
                     self.turn = Some(turn);
                     self.feed(Event::Turn)?;
                 }
@@ -554,20 +563,12 @@ fn machine(cid: Cid, record: &DownloadRecord) -> Download<PeerId> {
     }
 }
 
-/// The outcome of the write under way, if there is one.
-async fn written(writing: &mut Option<WriteFuture>) -> Written {
-    let Some(write) = writing else { return std::future::pending().await };
-    let written = write.await;
-    *writing = None;
-    written
-}
-
-/// The turn that the job waits for, if it waits for one.
-async fn arrived(next_turn: &mut Option<Pin<Box<dyn Future<Output = Turn> + Send>>>) -> Turn {
-    let Some(next) = next_turn else { return std::future::pending().await };
-    let turn = next.await;
-    *next_turn = None;
-    turn
+/// The outcome of a future, if there is one.
+async fn ended<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    let Some(pending) = future else { return std::future::pending().await };
+    let outcome = pending.await;
+    *future = None;
+    outcome
 }
 
 /// The next provider found; `None` once, when the search has ended.

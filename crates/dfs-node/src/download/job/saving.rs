@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dfs_core::Manifest;
-use dfs_store::tables::{DownloadRecord, DownloadState, Item, Items, Manifests};
+use dfs_store::tables::{DownloadRecord, DownloadState, Downloads, Item, Items, Manifests};
 use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
 
-use super::{Job, Placement, Stop, Written, failed, path_of, written};
+use super::{Job, Placement, Stop, Written, ended, failed, path_of};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::{Draft, Target};
+use crate::download::write_buffer::Progress;
 use crate::error::report;
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
@@ -21,7 +22,13 @@ impl Job {
     /// Handles the outcome of a write.
     pub(super) fn on_written(&mut self, written: Written) -> Result<(), Stop> {
         // The file may have been given up during the write.
-        self.placement.get_or_insert(written.placement);
+        let placement = self.placement.get_or_insert(written.placement);
+        if self.syncing.is_none()
+            && let Some(file) = placement.due_sync()
+        {
+            // The sync at the end reports what goes wrong with this one.
+            self.syncing = Some(Box::pin(blocking(move || drop(file.sync_data()))));
+        }
         let Some((write, error)) = written.failed else {
             self.buffer.written(None, Instant::now());
             return self.store_has_room();
@@ -59,8 +66,9 @@ impl Job {
         if self.store_retry.is_some_and(|retry| retry > now) {
             return;
         }
+        self.start_save();
         let mut buffer = std::mem::take(&mut self.buffer);
-        let write = buffer.next_write(now, || self.snapshot());
+        let write = buffer.next_write(now, self.progress(), |progress| self.snapshot(progress));
         self.buffer = buffer;
         if let Some(write) = write {
             let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
@@ -80,6 +88,27 @@ impl Job {
         }
     }
 
+    /// Makes chunks durable that are in the store, and then records the progress, if
+    /// that is due. Chunks are written meanwhile.
+    fn start_save(&mut self) {
+        let Some(progress) = self.buffer.next_save() else { return };
+        let (store, cid, fence) =
+            (Arc::clone(self.disk.store()), self.cid, Arc::clone(&self.fence));
+        let mut batch = Batch::default();
+        batch.put::<Downloads>(&cid, &self.snapshot(progress));
+        self.saving = Some(Box::pin(blocking(move || fence.commit(|| store.commit(&batch)))));
+    }
+
+    /// Handles the outcome of a save.
+    pub(super) fn on_saved(&mut self, saved: Result<(), StoreError>) -> Result<(), Stop> {
+        self.buffer.saved(saved.is_ok());
+        match saved {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::NoSpace { .. }) => self.store_is_full(&error),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Destinations beside which a killed run may have left a file. A download that has
     /// succeeded has replaced it.
     fn leftovers(&self) -> Vec<Target> {
@@ -95,12 +124,16 @@ impl Job {
         (target, self.placement.take().unwrap_or(Placement::GivenUp))
     }
 
-    /// The record that holds once all chunks gathered so far are durable.
-    fn snapshot(&self) -> DownloadRecord {
+    /// What holds once all chunks gathered so far are durable.
+    fn progress(&self) -> Progress {
+        Progress { bytes: self.machine.bytes_done(), chunks: self.machine.chunks_done() }
+    }
+
+    /// The record with this progress.
+    fn snapshot(&self, progress: Progress) -> DownloadRecord {
         let mut record = self.record.clone();
-        if self.machine.chunks_done() > 0 {
-            record.bytes_done = self.machine.bytes_done();
-            record.chunks_done = self.machine.chunks_done();
+        if progress.chunks > 0 {
+            (record.bytes_done, record.chunks_done) = (progress.bytes, progress.chunks);
         }
         record.header = self.machine.header().copied().or(record.header);
         record
@@ -112,7 +145,7 @@ impl Job {
             let path = path_of(destination);
             path.file_name().map(|name| name.to_string_lossy().into_owned())
         });
-        self.record = self.snapshot();
+        self.record = self.snapshot(self.progress());
         let (disk, cid) = (self.disk.clone(), self.cid);
         // An addition may have stored it in the meantime.
         let known = disk.run(move |store| store.get::<Items>(&cid)).await.map_err(failed)?;
@@ -167,14 +200,18 @@ impl Job {
         // A write under way holds chunks too. The wait for it has a limit,
         // because the time of a shutdown has one.
         if self.writing.is_some()
-            && let Ok(last) = timeout(FINAL_WRITE_TIMEOUT, written(&mut self.writing)).await
+            && let Ok(last) = timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.writing)).await
         {
             self.buffer.written(last.failed.map(|(write, _)| write), Instant::now());
+        }
+        if self.saving.is_some() {
+            // What it does not record, the last write below does.
+            timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.saving)).await.ok();
         }
         let record = if self.record.state == DownloadState::Done {
             self.record.clone()
         } else {
-            self.snapshot()
+            self.snapshot(self.progress())
         };
         let write = self.buffer.take_rest(record);
         let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
