@@ -18,6 +18,17 @@ fn disk(directory: &Path, mib: u32) -> Option<SmallDisk> {
     }
 }
 
+/// Looks at a download until it waits for room. Before the nodes are connected it may
+/// wait for a provider.
+fn wait_for_no_room(node: &Daemon, cid: &str) -> serde_json::Value {
+    loop {
+        let waiting = wait_for_state(node, cid, "waiting");
+        if waiting["reason"].as_str().expect("a reason").contains("no space left") {
+            return waiting;
+        }
+    }
+}
+
 /// Looks at a download until it is in this state.
 fn wait_for_state(node: &Daemon, cid: &str, state: &str) -> serde_json::Value {
     loop {
@@ -42,9 +53,7 @@ fn a_download_waits_for_room_in_the_store_and_goes_on() {
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "-o", text(&out), "--detach"]));
 
-    let waiting = wait_for_state(&b, &cid, "waiting");
-    let reason = waiting["reason"].as_str().expect("a reason");
-    assert!(reason.contains("no space left"), "{waiting}");
+    let waiting = wait_for_no_room(&b, &cid);
     assert!(!waiting["next_try_ms"].is_null(), "{waiting}");
     assert!(!out.exists(), "no file under the final name");
 
@@ -72,7 +81,7 @@ fn a_download_that_waits_for_room_can_be_cancelled_for_good() {
     let b = Setup::new(&disk.path().join("b")).bootstrap(&a).start();
     let out = directory.path().join("out");
     succeed(&mut b.ctl(["get", &cid, "-o", text(&out), "--detach"]));
-    wait_for_state(&b, &cid, "waiting");
+    wait_for_no_room(&b, &cid);
     succeed(&mut b.ctl(["cancel-download", &cid]));
     wait_for_state(&b, &cid, "cancelled");
     let b = b.stop().start();
