@@ -125,21 +125,21 @@ fn a_stopped_daemon_is_said_not_to_answer() {
     wait_until("the download is known", || {
         !succeed(&mut node.ctl(["downloads", "--json"])).starts_with("[]")
     });
-    node.signal(Signal::STOP);
+    node.freeze();
     let start = Instant::now();
     let reading: Vec<_> = [&["status"][..], &["list"], &["peers"], &["download-status", &cid]]
         .into_iter()
         .map(|args| {
             let mut command = node.ctl([]);
             command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
-            command.spawn().expect("it starts")
+            (args[0], command.spawn().expect("it starts"))
         })
         .collect();
-    for child in reading.into_iter().chain([follow, get]) {
+    for (name, child) in reading.into_iter().chain([("announcements", follow), ("get", get)]) {
         let ended = child.wait_with_output().expect("it ends");
         let message = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(6), "{message}");
-        assert!(message.contains("does not answer"), "{message}");
+        assert_eq!(ended.status.code(), Some(6), "{name}: {message}");
+        assert!(message.contains("does not answer"), "{name}: {message}");
         assert!(start.elapsed() < GIVE_UP, "{:?}", start.elapsed());
     }
     node.signal(Signal::CONT);

@@ -46,7 +46,7 @@ fn ten_kills_lose_nothing_and_fetch_little_twice() {
         // Spread over the file, and never at a round number.
         let seen = wait_for_bytes(&b, &cid, kill * (SIZE / (KILLS + 1)) + kill * 12_345);
         // Nothing more is to come before a look at what was kept.
-        a.signal(Signal::STOP);
+        a.freeze();
         b = b.kill().start();
         let kept = bytes_fetched(&json(&mut b.ctl(["download-status", &cid, "--json"])));
         a.signal(Signal::CONT);

@@ -281,6 +281,21 @@ impl Daemon {
         kill_process(self.pid(), signal).expect("it runs");
     }
 
+    /// Stops all its threads. The signal alone does not: a thread runs on until the
+    /// kernel has delivered the signal to one of the threads.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        wait_until("every thread is stopped", || {
+            let mut threads = fs::read_dir(&threads).expect("it runs");
+            threads.all(|thread| {
+                let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+                // The name before the state may hold parentheses itself.
+                stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
+            })
+        });
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
