@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Downloads that fetch at the same time; the rest wait for their turn, in order
     #[arg(long, value_name = "N", default_value_t = NodeConfig::MAX_DOWNLOADS)]
     max_downloads: NonZeroUsize,
+    /// Memory for content on its way: database, downloads and serving together
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory_budget)]
+    memory_budget: u64,
     /// Write addresses and process id there as JSON once everything is up
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -95,6 +98,7 @@ impl Args {
         options.drop_damaged_log = self.drop_damaged_log;
         let mut node = NodeConfig::new(keypair, self.db_path.clone());
         node.store = StoreConfig::Rocks { path: self.db_path, options };
+        node.set_memory_budget(self.memory_budget);
         node.max_downloads = self.max_downloads;
         node.net.listen = self.listen_p2p;
         node.net.bootstrap = self.bootstrap;
@@ -127,6 +131,17 @@ fn tcp_address(text: &str) -> Result<Multiaddr, String> {
         return Ok(addr);
     }
     Err("write it as /ip4/ADDRESS/tcp/PORT; there is no transport but TCP".to_owned())
+}
+
+/// A number of bytes; `K`, `M` and `G` stand for powers of 1,024.
+fn memory_budget(text: &str) -> Result<u64, String> {
+    let bytes = parse_size::Config::new().with_binary().parse_size(text);
+    let bytes = bytes.map_err(|error| format!("{error}; write it as 256M or 1G"))?;
+    let min = NodeConfig::MIN_MEMORY_BUDGET;
+    if bytes < min {
+        return Err(format!("the least is {}M", min >> 20));
+    }
+    Ok(bytes)
 }
 
 /// The multiaddr that was meant by `HOST:PORT`.
@@ -166,5 +181,23 @@ mod tests {
             assert!(tcp_address(form).is_ok(), "{form}");
         }
         assert!(tcp_address("4001").expect_err("a port").contains("/ip4/ADDRESS/tcp/PORT"));
+    }
+
+    #[test]
+    fn a_memory_budget_has_a_unit_and_a_least() {
+        assert_eq!(memory_budget("256M"), Ok(NodeConfig::MEMORY_BUDGET));
+        assert_eq!(memory_budget("1GiB"), Ok(1 << 30));
+        for (text, advice) in
+            [("64", "the least is 64M"), ("63M", "64M"), ("much", "256M"), ("-1", "256M")]
+        {
+            let error = memory_budget(text).expect_err(text);
+            assert!(error.contains(advice), "{error}");
+        }
+        assert!(memory_budget("99999999999999G").is_err());
+        let default = <Args as clap::CommandFactory>::command();
+        let default = default.get_arguments().find(|argument| argument.get_id() == "memory_budget");
+        let default = default.and_then(|argument| argument.get_default_values().first());
+        let default = default.and_then(|value| value.to_str()).expect("a default");
+        assert_eq!(memory_budget(default), Ok(NodeConfig::MEMORY_BUDGET));
     }
 }

@@ -3,7 +3,7 @@
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 
-use crate::limits::MAX_CONNECTIONS;
+use crate::limits::{MAX_CONNECTIONS, MAX_SERVED_BYTES};
 
 /// Role of a node in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +34,10 @@ pub struct NetConfig {
     pub agent: String,
     /// Largest number of connections in each direction.
     pub max_connections: u32,
+    /// Most chunk bytes, for all peers, between the read from the store and the end
+    /// of the write to the connection. Room for one batch is always there, which may
+    /// take 4.5 MiB.
+    pub max_served_bytes: u64,
 }
 
 impl NetConfig {
@@ -49,6 +53,7 @@ impl NetConfig {
             dht_mode: DhtMode::default(),
             agent: concat!("dfs/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_connections: MAX_CONNECTIONS,
+            max_served_bytes: MAX_SERVED_BYTES,
         }
     }
 }

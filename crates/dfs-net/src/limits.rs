@@ -84,9 +84,9 @@ pub(crate) const MAX_MISSES: u32 = 64;
 /// Bytes that one stream has read from the store at a time: reading stops after
 /// the chunk that reaches them. Checked first in `exchange/chunks/budget`, as the
 /// next one.
-pub(crate) const BATCH: u64 = 512 << 10;
-/// Chunk bytes for all peers between the read and the end of the write.
-pub(crate) const MAX_SERVED_BYTES: u64 = 64 << 20;
+pub(crate) const BATCH: u32 = 512 << 10;
+/// Default for `NetConfig::max_served_bytes`.
+pub(crate) const MAX_SERVED_BYTES: u64 = 32 << 20;
 /// Bytes per second that a peer has to read while others wait for room. A slower
 /// one is disconnected from its stream. Checked first in `exchange/chunks/serve`.
 pub(crate) const MIN_SERVED_RATE: u64 = 32 << 10;

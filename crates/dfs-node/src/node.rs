@@ -4,7 +4,6 @@
 //! which they stop. What a part does is in its own module.
 
 use std::future::Future;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use crate::blocking::{Disk, blocking};
 use crate::client::NodeClient;
 use crate::config::{NodeConfig, StoreConfig};
 use crate::content::Content;
-use crate::download::Downloads;
+use crate::download::{Downloads, Turns};
 use crate::error::{NodeError, report};
 use crate::feed::Feed;
 use crate::gate::Gate;
@@ -88,8 +87,8 @@ impl NodeRuntime {
         };
         let (net, events) = dfs_net::spawn(config.net, registry).await?;
         let disk = Disk::new(store);
-        let (interval, max) = (config.provide_interval, config.max_downloads);
-        Self::compose(disk, net, events, interval, max, metrics).await
+        let turns = Turns::new(config.max_downloads, config.download_memory);
+        Self::compose(disk, net, events, config.provide_interval, turns, metrics).await
     }
 
     /// Joins a store and a network into a node. Tests bring their own.
@@ -98,14 +97,14 @@ impl NodeRuntime {
         net: NetHandle,
         events: mpsc::Receiver<NetEvent>,
         provide_interval: Duration,
-        max_downloads: NonZeroUsize,
+        turns: Turns,
         metrics: Metrics,
     ) -> Result<Self, NodeError> {
         let (tasks, gate, feed) = (TaskScope::default(), Gate::default(), Feed::new());
         let reclaim = Arc::new(Notify::new());
         let (provide, inbox) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
         let downloads =
-            Downloads::new(disk.clone(), net.clone(), gate.clone(), max_downloads, metrics.clone());
+            Downloads::new(disk.clone(), net.clone(), gate.clone(), turns, metrics.clone());
 
         let workers = Workers::new(metrics.clone());
         let running = Running {
@@ -219,7 +218,7 @@ mod tests {
         let (events, receiver) = mpsc::channel(1);
         let hour = Duration::from_secs(3600);
         let node =
-            NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, Metrics::default());
+            NodeRuntime::compose(disk, net, receiver, hour, Turns::one(), Metrics::default());
         let node = node.await.expect("a node");
         assert!(node.failed().now_or_never().is_none(), "it runs");
         let client = node.client().clone();
@@ -259,15 +258,9 @@ mod tests {
             store.fail_lists(fails);
             let (net, mock) = NetHandle::mocked();
             let (_events, receiver) = mpsc::channel(1);
-            let node = NodeRuntime::compose(
-                disk,
-                net,
-                receiver,
-                hour,
-                NonZeroUsize::MIN,
-                Metrics::default(),
-            )
-            .await;
+            let node =
+                NodeRuntime::compose(disk, net, receiver, hour, Turns::one(), Metrics::default())
+                    .await;
             assert_eq!(node.is_err(), fails);
             drop(node);
             all_ended(before).await;
@@ -282,7 +275,7 @@ mod tests {
         let (_events, receiver) = mpsc::channel(1);
         let hour = Duration::from_secs(3600);
         let node =
-            NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, Metrics::default());
+            NodeRuntime::compose(disk, net, receiver, hour, Turns::one(), Metrics::default());
         let node = node.await.expect("a node");
         store.panic_at_row_of(Manifests::FAMILY);
         let cid = dfs_core::Cid::from_bytes([7; 32]);

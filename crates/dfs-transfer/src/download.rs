@@ -160,6 +160,12 @@ impl<P: Peer> Download<P> {
         self.config.timeout = self.config.timeout.max(timeout);
     }
 
+    /// Changes how many content bytes may be requested and not yet received. What is
+    /// under way stays so.
+    pub fn set_max_inflight(&mut self, bytes: u64) {
+        self.config.max_inflight = bytes;
+    }
+
     /// The header, once it is known.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {

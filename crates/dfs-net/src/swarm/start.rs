@@ -76,7 +76,8 @@ pub(super) fn build(
 ) -> Result<Swarm<NodeBehaviour>, SetupError> {
     let transport = transport::build(&config.keypair, CONNECTION_SETUP)?;
     let gossip = registry.sub_registry_with_prefix("net").sub_registry_with_prefix("gossipsub");
-    let chunks = ChunkExchange::new(events, tasks.clone(), metrics.clone());
+    let max_served = config.max_served_bytes;
+    let chunks = ChunkExchange::new(max_served, events, tasks.clone(), metrics.clone());
     let behaviour = NodeBehaviour::new(config, chunks, metrics, gossip);
     let peer = config.keypair.public().to_peer_id();
     let config = swarm::Config::with_executor(tasks).with_idle_connection_timeout(IDLE_CONNECTION);

@@ -72,7 +72,6 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -82,7 +81,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use crate::content::AddOptions;
-    use crate::download::GetOptions;
+    use crate::download::{GetOptions, Turns};
     use crate::metrics::Metrics;
     use crate::node::NodeRuntime;
     use crate::watched_store::WatchedStore;
@@ -94,7 +93,7 @@ mod tests {
         let (_events, receiver) = mpsc::channel(1);
         let metrics = Metrics::default();
         let hour = Duration::from_secs(3600);
-        let node = NodeRuntime::compose(disk, net, receiver, hour, NonZeroUsize::MIN, metrics)
+        let node = NodeRuntime::compose(disk, net, receiver, hour, Turns::one(), metrics)
             .await
             .expect("a node");
         let client = node.client();

@@ -13,7 +13,6 @@ mod turns;
 mod write_buffer;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +36,7 @@ use crate::scope::TaskScope;
 use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
 use crate::workers::panic_message;
 use job::{Job, JobCommand};
-use turns::Turns;
+pub(crate) use turns::Turns;
 
 pub use status::{DownloadStatus, Phase};
 
@@ -83,11 +82,10 @@ impl Downloads {
         disk: Disk,
         net: NetHandle,
         gate: Gate,
-        max_downloads: NonZeroUsize,
+        turns: Turns,
         metrics: Metrics,
     ) -> Self {
         let (jobs, tasks) = (Mutex::default(), TaskScope::default());
-        let turns = Turns::new(max_downloads);
         let shared = Shared { disk, net, gate, metrics, jobs, turns, tasks };
         Self { shared: Arc::new(shared) }
     }
@@ -410,14 +408,13 @@ mod tests {
     }
 
     impl Bench {
-        fn new(max_downloads: NonZeroUsize) -> Self {
+        fn new(turns: Turns) -> Self {
             let (_, disk) = WatchedStore::new();
             let (net, mock) = NetHandle::mocked();
             let (gate, tasks, metrics) =
                 (Gate::default(), TaskScope::default(), Metrics::default());
             let (provide, _) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
-            let downloads =
-                Downloads::new(disk.clone(), net, gate.clone(), max_downloads, metrics.clone());
+            let downloads = Downloads::new(disk.clone(), net, gate.clone(), turns, metrics.clone());
             let content = Content {
                 disk,
                 downloads: downloads.clone(),
@@ -459,7 +456,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn downloads_beyond_the_limit_wait_for_their_turn_in_order() {
-        let mut bench = Bench::new(NonZeroUsize::MIN);
+        let mut bench = Bench::new(Turns::one());
         let (first, mut status) = bench.start("first").await;
         let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
         until(&mut status, Phase::FetchingManifest, "").await;
@@ -487,7 +484,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_download_without_a_provider_holds_up_no_other() {
-        let mut bench = Bench::new(NonZeroUsize::MIN);
+        let mut bench = Bench::new(Turns::one());
         let (_, mut first) = bench.start("first").await;
         let (_, _, page) = bench.mock.expect_fetch_metadata().await;
         until(&mut first, Phase::FetchingManifest, "").await;

@@ -16,23 +16,24 @@ use dfs_store::{Batch, Store, StoreError};
 use super::placement::Placed;
 use crate::timing::FLUSH_INTERVAL;
 
-/// Gathered bytes at which a write is due.
-const FLUSH_BYTES: u64 = 8 << 20;
+/// Gathered bytes at which a write is due, if the memory allows as many.
+const MAX_PORTION: u64 = 8 << 20;
+/// Portions in memory at most: two gathered, and two being written.
+const PORTIONS: u64 = 4;
 /// Unflushed bytes at which a flush is due. Each flush makes a file of its own,
 /// which is why the value is not smaller.
 const FLUSH_AT: u64 = 24 << 20;
 /// Unflushed bytes at which no further write begins, so that it waits for the flush.
 const MAX_UNFLUSHED: u64 = 2 * FLUSH_AT;
-/// Pending bytes at which the buffer takes no more, so that the network waits
-/// for a slower disk.
-///
-/// A crash loses at most 96 MiB: [`MAX_UNFLUSHED`], plus one write of this size and a
-/// chunk, plus as much again gathered during that write.
-const MAX_PENDING: u64 = 16 << 20;
 
 /// Verified chunks that are not in the store yet.
-#[derive(Debug, Default)]
+///
+/// A crash loses at most 96 MiB: [`MAX_UNFLUSHED`], plus one write of two portions and
+/// a chunk, plus as much again gathered during that write.
+#[derive(Debug)]
 pub(super) struct WriteBuffer {
+    /// Gathered bytes at which a write is due.
+    portion: u64,
     pending: Vec<(ChunkHash, Placed)>,
     pending_bytes: u64,
     since: Option<Instant>,
@@ -67,6 +68,26 @@ pub(super) struct Write {
 }
 
 impl WriteBuffer {
+    pub(super) fn new() -> Self {
+        Self {
+            portion: MAX_PORTION,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            since: None,
+            writing: HashSet::new(),
+            writing_bytes: 0,
+            unflushed: 0,
+            saving: None,
+            after_write: None,
+            savable: None,
+        }
+    }
+
+    /// Keeps to so many bytes, and a chunk; what is gathered already stays.
+    pub(super) fn set_memory(&mut self, bytes: u64) {
+        self.portion = (bytes / PORTIONS).min(MAX_PORTION);
+    }
+
     /// Takes a verified chunk.
     pub(super) fn push(&mut self, hash: ChunkHash, chunk: Placed, now: Instant) {
         self.pending_bytes += chunk.bytes.len() as u64;
@@ -95,7 +116,7 @@ impl WriteBuffer {
         if self.pending.is_empty() || !self.writing.is_empty() {
             return None;
         }
-        if self.pending_bytes >= FLUSH_BYTES {
+        if self.pending_bytes >= self.portion {
             let saving = self.saving.map_or(0, |(bytes, _)| bytes);
             if self.unflushed + saving >= MAX_UNFLUSHED {
                 return None;
@@ -155,9 +176,9 @@ impl WriteBuffer {
         }
     }
 
-    /// Whether the buffer is full.
+    /// Whether the buffer takes no more, so that the network waits for a slower disk.
     pub(super) fn is_full(&self) -> bool {
-        self.pending_bytes >= MAX_PENDING
+        self.pending_bytes >= 2 * self.portion
     }
 
     /// Whether a write or a save is under way.
@@ -167,7 +188,7 @@ impl WriteBuffer {
 
     /// Takes everything, for the last write of a job.
     pub(super) fn take_rest(&mut self, record: DownloadRecord) -> Write {
-        let bulk = self.pending_bytes >= FLUSH_BYTES;
+        let bulk = self.pending_bytes >= self.portion;
         self.take(bulk, Some(Box::new(record)))
     }
 
@@ -256,7 +277,7 @@ mod tests {
     #[test]
     fn large_amounts_bypass_the_log_and_small_ones_go_through_it_in_time() {
         let start = Instant::now();
-        let mut buffer = WriteBuffer::default();
+        let mut buffer = WriteBuffer::new();
         let (hash, bytes) = chunk(0, 1 << 20);
         buffer.push(hash, bytes, start);
         assert!(buffer.next_write(start, DONE, record).is_none());
@@ -287,7 +308,7 @@ mod tests {
     #[test]
     fn writes_go_on_during_a_save_up_to_a_limit() {
         let start = Instant::now();
-        let mut buffer = WriteBuffer::default();
+        let mut buffer = WriteBuffer::new();
         let mut next = 0;
         // Writes portions while it may, each with its number as the progress.
         let mut write_on = |buffer: &mut WriteBuffer| {
@@ -322,7 +343,7 @@ mod tests {
     #[test]
     fn a_failed_write_loses_nothing() {
         let start = Instant::now();
-        let mut buffer = WriteBuffer::default();
+        let mut buffer = WriteBuffer::new();
         for n in 0..9 {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);

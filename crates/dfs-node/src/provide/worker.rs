@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::clock::TestClock;
     use crate::content::{AddOptions, Content};
-    use crate::download::Downloads;
+    use crate::download::{Downloads, Turns};
     use crate::gate::Gate;
     use crate::provide::Provide;
     use crate::scope::TaskScope;
@@ -366,8 +366,8 @@ mod tests {
             let (provide, inbox) =
                 Provide::new(disk.clone(), handle.clone(), gate.clone(), tasks.clone());
             let (net_handle, locks) = (handle.clone(), gate.clone());
-            let max = std::num::NonZeroUsize::MIN;
-            let downloads = Downloads::new(disk.clone(), net_handle, locks, max, metrics.clone());
+            let turns = Turns::one();
+            let downloads = Downloads::new(disk.clone(), net_handle, locks, turns, metrics.clone());
             let clock = TestClock::new();
             let mut worker = Reprovide::new(disk.clone(), handle, metrics.clone(), inbox, INTERVAL);
             worker.clock = Clock::Test(Arc::clone(&clock));

@@ -27,13 +27,12 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        Self { memory_budget: 192 << 20, drop_damaged_log: false }
+        Self { memory_budget: 128 << 20, drop_damaged_log: false }
     }
 }
 
-/// Write buffer of the chunk family. RocksDB preallocates 1.1 times this for
-/// its log, so larger buffers cost disk space for nothing.
-const CHUNK_WRITE_BUFFER: usize = 64 << 20;
+/// Write buffers of the chunk family: one takes chunks while the other is flushed.
+const CHUNK_WRITE_BUFFERS: u8 = 2;
 
 /// Write buffer of every other family: rows are small.
 const ROW_WRITE_BUFFER: usize = 4 << 20;
@@ -87,7 +86,7 @@ impl RocksOptions {
         let cache = Cache::new_lru_cache(self.memory_budget / 4);
         let families = FAMILIES.map(|family| {
             let options = if family == CHUNK {
-                let mut options = chunk_options(&cache);
+                let mut options = chunk_options(&cache, self.write_buffers());
                 tune(&mut options);
                 options
             } else {
@@ -98,11 +97,16 @@ impl RocksOptions {
         DB::open_cf_descriptors(&self.database(recovery), path, families)
     }
 
+    /// Memory for write buffers, in bytes; the rest is for blocks.
+    fn write_buffers(&self) -> usize {
+        self.memory_budget - self.memory_budget / 4
+    }
+
     fn database(&self, recovery: DBRecoveryMode) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let buffers = self.memory_budget - self.memory_budget / 4;
+        let buffers = self.write_buffers();
         // The budget must not stall writes: a stall waits for a flush, and on a
         // full disk no flush ends, so the stall would not end either. The number
         // of write buffers of the chunk family bounds the memory instead, and
@@ -125,10 +129,10 @@ impl RocksOptions {
     }
 }
 
-fn chunk_options(cache: &Cache) -> Options {
+fn chunk_options(cache: &Cache, write_buffers: usize) -> Options {
     let mut options = row_options(cache);
-    options.set_write_buffer_size(CHUNK_WRITE_BUFFER);
-    options.set_max_write_buffer_number(2);
+    options.set_write_buffer_size(write_buffers / usize::from(CHUNK_WRITE_BUFFERS));
+    options.set_max_write_buffer_number(CHUNK_WRITE_BUFFERS.into());
     options.set_compression_type(DBCompressionType::None);
     // Each byte is written once into a blob file, and compaction moves keys
     // only. Without this, every chunk is written about 2.8 times.

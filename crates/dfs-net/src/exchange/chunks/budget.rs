@@ -11,17 +11,20 @@ use dfs_core::limits::MAX_CHUNK_LEN;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::limits::{BATCH, MAX_SERVED_BYTES, MIN_SERVED_RATE};
+use crate::limits::{BATCH, MIN_SERVED_RATE};
 use crate::metrics::Metrics;
 use crate::timing::{SERVING_WAIT, SLOW_READER_GRACE};
 
 /// Bytes that one permit stands for.
-const UNIT: u64 = 64 << 10;
+const UNIT: u32 = 64 << 10;
+/// Permits for a batch, the last chunk of which may be the longest.
+const BATCH_UNITS: u32 = (BATCH + MAX_CHUNK_LEN).div_ceil(UNIT);
 
 /// The room of all streams. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     permits: Arc<Semaphore>,
+    units: u32,
     metrics: Metrics,
 }
 
@@ -33,16 +36,17 @@ pub(super) struct Room {
 }
 
 impl Budget {
-    pub(super) fn new(metrics: Metrics) -> Self {
-        let permits = Arc::new(Semaphore::new((MAX_SERVED_BYTES / UNIT) as usize));
-        Self { permits, metrics }
+    /// Room for so many bytes, and at least for one batch.
+    pub(super) fn new(max_bytes: u64, metrics: Metrics) -> Self {
+        let units = units(max_bytes).max(BATCH_UNITS);
+        Self { permits: Arc::new(Semaphore::new(units as usize)), units, metrics }
     }
 
     /// Room for a batch, the last chunk of which may be the longest. `None` if none
     /// becomes free in time.
     pub(super) async fn take(&self) -> Option<Room> {
-        let units = units(BATCH + u64::from(MAX_CHUNK_LEN));
-        let permit = timeout(SERVING_WAIT, Arc::clone(&self.permits).acquire_many_owned(units));
+        let permit = Arc::clone(&self.permits).acquire_many_owned(BATCH_UNITS);
+        let permit = timeout(SERVING_WAIT, permit);
         let permit = permit.await.ok()?.ok()?;
         let room = Room { permit: Some(permit), budget: self.clone() };
         self.gauge();
@@ -51,12 +55,12 @@ impl Budget {
 
     /// Whether a stream that asks for room may have to wait.
     pub(super) fn is_scarce(&self) -> bool {
-        self.permits.available_permits() < units(BATCH + u64::from(MAX_CHUNK_LEN)) as usize
+        self.permits.available_permits() < BATCH_UNITS as usize
     }
 
     fn gauge(&self) {
-        let free = self.permits.available_permits() as u64 * UNIT;
-        self.metrics.chunks_being_served.set(MAX_SERVED_BYTES - free);
+        let free = self.permits.available_permits() as u64;
+        self.metrics.chunks_being_served.set((u64::from(self.units) - free) * u64::from(UNIT));
     }
 }
 
@@ -80,7 +84,7 @@ impl Drop for Room {
 
 /// Permits for so many bytes.
 fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(u64::from(UNIT))).unwrap_or(u32::MAX)
 }
 
 /// How long the write of a batch may take while other streams wait for room.
@@ -91,24 +95,26 @@ pub(super) fn patience(bytes: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_SERVED_BYTES;
 
     #[tokio::test(start_paused = true)]
     async fn room_is_bounded_and_comes_back() {
         let metrics = Metrics::default();
-        let budget = Budget::new(metrics.clone());
+        let budget = Budget::new(MAX_SERVED_BYTES, metrics.clone());
         let mut rooms = Vec::new();
         while !budget.is_scarce() {
             rooms.push(budget.take().await.expect("room"));
         }
-        assert!(rooms.len() >= 12, "{}", rooms.len());
+        assert!(rooms.len() >= 6, "{}", rooms.len());
         let start = tokio::time::Instant::now();
         assert!(budget.take().await.is_none());
         assert_eq!(start.elapsed(), SERVING_WAIT);
         assert!(metrics.chunks_being_served.get() <= MAX_SERVED_BYTES);
 
         // What has been read is usually much less than the worst case.
-        rooms.iter_mut().for_each(|room| room.shrink_to(BATCH));
-        assert_eq!(metrics.chunks_being_served.get(), rooms.len() as u64 * BATCH);
+        let batch = u64::from(BATCH);
+        rooms.iter_mut().for_each(|room| room.shrink_to(batch));
+        assert_eq!(metrics.chunks_being_served.get(), rooms.len() as u64 * batch);
         assert!(budget.take().await.is_some());
         drop(rooms);
         assert_eq!(metrics.chunks_being_served.get(), 0);

@@ -94,9 +94,15 @@ pub(crate) struct ChunkExchange {
 }
 
 impl ChunkExchange {
-    /// Requests of peers go to `events`; the streams run as `tasks`.
-    pub(crate) fn new(events: mpsc::Sender<NetEvent>, tasks: Tasks, metrics: Metrics) -> Self {
-        let budget = Budget::new(metrics.clone());
+    /// Requests of peers go to `events`; the streams run as `tasks`, and have at most
+    /// so many bytes of chunks in memory.
+    pub(crate) fn new(
+        max_served_bytes: u64,
+        events: mpsc::Sender<NetEvent>,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Self {
+        let budget = Budget::new(max_served_bytes, metrics.clone());
         Self {
             shared: Shared { events, budget, tasks, metrics },
             connections: HashMap::new(),

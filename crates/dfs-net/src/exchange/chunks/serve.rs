@@ -259,7 +259,7 @@ impl Server<'_> {
         let hashes: Vec<_> = self.batch.iter().map(|asked| asked.hash).collect();
         let (respond_to, response) = oneshot::channel();
         let peer = self.peer;
-        let event = NetEvent::ChunkRequest { peer, hashes, max_bytes: BATCH, respond_to };
+        let event = NetEvent::ChunkRequest { peer, hashes, max_bytes: BATCH.into(), respond_to };
         let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
         self.shared.events.send(event).await.map_err(|_| gone(()))?;
         let mut chunks = response.await.map_err(|_| gone(()))?;

@@ -176,7 +176,7 @@ impl Job {
             saving: None,
             syncing: None,
             discovery: None,
-            buffer: WriteBuffer::default(),
+            buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
             rate: Rate::default(),
             complete: None,
@@ -246,6 +246,7 @@ impl Job {
         self.feed(Event::Wake)?;
         loop {
             self.take_or_return_turn()?;
+            self.share_memory();
             self.start_write();
             self.publish_progress();
             if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_busy()) {

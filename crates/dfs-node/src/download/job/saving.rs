@@ -14,7 +14,7 @@ use super::{Job, Placement, Stop, Written, ended, failed, path_of};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::{Draft, Target};
-use crate::download::write_buffer::Progress;
+use crate::download::write_buffer::{Progress, WriteBuffer};
 use crate::error::report;
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
@@ -60,6 +60,16 @@ impl Job {
         }
     }
 
+    /// Keeps to the memory of the turn: one half for chunks under way, one for those
+    /// on their way to the disk.
+    pub(super) fn share_memory(&mut self) {
+        if let Some(turn) = &self.turn {
+            let half = turn.memory() / 2;
+            self.machine.set_max_inflight(half);
+            self.buffer.set_memory(half);
+        }
+    }
+
     /// Starts the next write of verified chunks, if one is due.
     pub(super) fn start_write(&mut self) {
         let now = Instant::now();
@@ -67,7 +77,7 @@ impl Job {
             return;
         }
         self.start_save();
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = std::mem::replace(&mut self.buffer, WriteBuffer::new());
         let write = buffer.next_write(now, self.progress(), |progress| self.snapshot(progress));
         self.buffer = buffer;
         if let Some(write) = write {

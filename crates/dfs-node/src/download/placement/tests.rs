@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use dfs_core::{ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Prof
 use dfs_net::{Command, FetchError, MockNet, NetHandle, PeerId, metadata};
 use dfs_store::ChunkStore;
 
-use crate::download::{Downloads, GetOptions};
+use crate::download::{Downloads, GetOptions, Turns};
 use crate::error::{FailureKind, NodeError};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
@@ -88,7 +87,7 @@ impl Content {
 fn downloads() -> (Downloads, Arc<WatchedStore>, MockNet) {
     let (store, disk) = WatchedStore::new();
     let (net, mock) = NetHandle::mocked();
-    let one = NonZeroUsize::MIN;
+    let one = Turns::one();
     (Downloads::new(disk, net, Gate::default(), one, Metrics::default()), store, mock)
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dfs_core::limits::MAX_CHUNK_LEN;
 use dfs_wire::Breach;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
@@ -59,7 +60,7 @@ fn found(chunks: &[Bytes]) -> Vec<Answer> {
 fn shared() -> (Shared, mpsc::Receiver<NetEvent>) {
     let (events, owner) = mpsc::channel(1);
     let metrics = Metrics::default();
-    let budget = Budget::new(metrics.clone());
+    let budget = Budget::new(MAX_SERVED_BYTES, metrics.clone());
     (Shared { events, budget, tasks: Tasks::none(), metrics }, owner)
 }
 
@@ -82,7 +83,8 @@ async fn asked(
     owner: &mut mpsc::Receiver<NetEvent>,
 ) -> (Vec<ChunkHash>, oneshot::Sender<Vec<Option<Bytes>>>) {
     match owner.recv().await {
-        Some(NetEvent::ChunkRequest { hashes, max_bytes: BATCH, respond_to, .. }) => {
+        Some(NetEvent::ChunkRequest { hashes, max_bytes, respond_to, .. }) => {
+            assert_eq!(max_bytes, u64::from(BATCH));
             (hashes, respond_to)
         }
         // The runtime ends, and with it the owner that `hold` has started.
@@ -470,7 +472,7 @@ async fn a_slow_reader_loses_its_stream_if_room_is_scarce() {
     let rooms = fill(&shared.budget).await;
     let start = Instant::now();
     assert!(!read_slowly(&mut stream, 10).await);
-    assert_eq!(start.elapsed(), patience(BATCH));
+    assert_eq!(start.elapsed(), patience(BATCH.into()));
     drop(rooms);
     assert_eq!(shared.metrics.chunks_being_served.get(), 0, "its room is free again");
 }
@@ -482,7 +484,7 @@ async fn a_slow_reader_is_served_while_there_is_room() {
     let mut stream = half_read(slow.clone()).await;
     let start = Instant::now();
     assert!(read_slowly(&mut stream, 10).await);
-    assert!(start.elapsed() > IDLE_ASKER.max(2 * patience(BATCH)));
+    assert!(start.elapsed() > IDLE_ASKER.max(2 * patience(BATCH.into())));
     let mut rest = vec![0; len - 160];
     stream.asker.read_exact(&mut rest).await.expect("open");
     assert_eq!(rest, slow[160..]);
@@ -568,5 +570,6 @@ async fn a_peer_makes_the_node_hold_a_queue_of_hashes_and_one_batch() {
     // What is in the queue, the batch, and the request that does not fit.
     let limit = MAX_QUEUED_CHUNKS + MAX_BATCH_CHUNKS + 256;
     assert!((MAX_QUEUED_CHUNKS..=limit).contains(&usize::try_from(asked).expect("few")));
-    assert!(shared.metrics.chunks_being_served.get() < MAX_SERVED_BYTES / 8);
+    let batch = u64::from(BATCH + MAX_CHUNK_LEN);
+    assert!(shared.metrics.chunks_being_served.get() <= batch);
 }
