@@ -99,6 +99,36 @@ impl<R: Read> Chunker<R> {
         Ok(Some(&self.buffer[from..self.start]))
     }
 
+    /// The next chunks, as many as were read at once, or `None` at the end of the stream.
+    /// The block may go to another thread. `spare` is a block that is no longer needed,
+    /// whose memory is used again.
+    ///
+    /// # Errors
+    /// Errors of the reader. Interrupted reads are retried.
+    pub fn next_block(&mut self, spare: Block) -> io::Result<Option<Block>> {
+        self.fill()?;
+        if self.start == self.end {
+            return Ok(None);
+        }
+        let Block { bytes: mut buffer, mut ends, .. } = spare;
+        ends.clear();
+        let start = self.start;
+        let max = self.profile.bounds().max as usize;
+        while self.end - self.start >= max || (self.at_end && self.start < self.end) {
+            self.start += first_cut(self.profile, &self.buffer[self.start..self.end]);
+            ends.push(self.start);
+        }
+        // The rest begins the next buffer, which small content does not need.
+        let rest = &self.buffer[self.start..self.end];
+        if !self.at_end {
+            buffer.resize(self.buffer.len(), 0);
+        }
+        buffer[..rest.len()].copy_from_slice(rest);
+        (self.start, self.end) = (0, rest.len());
+        let bytes = std::mem::replace(&mut self.buffer, buffer);
+        Ok(Some(Block { bytes, start, ends }))
+    }
+
     /// Makes the window hold a chunk of the largest size or all that is left.
     fn fill(&mut self) -> io::Result<()> {
         let wanted = self.profile.bounds().max as usize;
@@ -117,6 +147,24 @@ impl<R: Read> Chunker<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// Chunks that lie one after the other in memory, from [`Chunker::next_block`].
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: Vec<u8>,
+    /// Where the first chunk begins.
+    start: usize,
+    /// Where each chunk ends.
+    ends: Vec<usize>,
+}
+
+impl Block {
+    /// The chunks, in the order of the stream. None of them is empty.
+    pub fn chunks(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut from = self.start;
+        self.ends.iter().map(move |&end| &self.bytes[std::mem::replace(&mut from, end)..end])
     }
 }
 
@@ -202,6 +250,16 @@ mod tests {
             let bytes = noise(seed, len);
             let lens = cut(Trickle(&bytes, step.max(4096)), profile);
             prop_assert_eq!(&lens, &cut(&bytes[..], profile));
+            let (mut chunker, mut whole) = (Chunker::new(Trickle(&bytes, step), profile), Vec::new());
+            let (mut block_lens, mut spare) = (Vec::new(), Block::default());
+            while let Some(block) = chunker.next_block(spare).expect("reading from memory") {
+                prop_assert!(block.chunks().len() > 0);
+                block_lens.extend(block.chunks().map(<[u8]>::len));
+                block.chunks().for_each(|chunk| whole.extend_from_slice(chunk));
+                spare = block;
+            }
+            prop_assert_eq!(&lens, &block_lens);
+            prop_assert!(whole == bytes);
             prop_assert_eq!(lens.iter().sum::<usize>(), len);
             for (index, &len) in lens.iter().enumerate() {
                 let len = u32::try_from(len).expect("a chunk is at most 4 MiB");

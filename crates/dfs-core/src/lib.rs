@@ -28,7 +28,7 @@ pub mod manifest;
 pub mod merkle;
 pub mod profile;
 
-pub use chunker::Chunker;
+pub use chunker::{Block, Chunker};
 pub use digest::{ChunkHash, Cid, ParseDigestError, TreeHash};
 pub use header::{Header, HeaderError};
 pub use manifest::{Chunk, Manifest, ManifestBuilder, ManifestError, describe};
