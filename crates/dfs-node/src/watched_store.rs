@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dfs_core::{ChunkHash, TreeHash};
 use dfs_store::layout::Family;
 use dfs_store::{
-    Batch, ChunkStore, Damage, MemoryStore, MetaStore, Owner, Reclaimed, Record, Released, Store,
-    StoreError, Table,
+    Batch, ChunkStore, Damage, MemoryStore, MetaStore, Owner, Portion, Reclaimed, Record, Released,
+    Store, StoreError, Table,
 };
 
 use crate::blocking::Disk;
@@ -106,8 +106,8 @@ impl<T: Table> Table for Garbage<T> {
 impl<T: Table> Record for Garbage<T> {}
 
 impl ChunkStore for WatchedStore {
-    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.inner.has_chunk(hash)
+    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.inner.has_chunks(hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
@@ -115,20 +115,20 @@ impl ChunkStore for WatchedStore {
         self.inner.chunk(hash)
     }
 
-    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner.put_chunk(hash, bytes)
+    fn put_chunks(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, StoreError> {
+        self.inner.put_chunks(chunks)
     }
 
-    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.inner.lease_chunk(hash)
+    fn lease_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.inner.lease_chunks(hashes)
     }
 
     fn release_chunks(&self, hashes: &[ChunkHash]) {
         self.inner.release_chunks(hashes);
     }
 
-    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
-        self.inner.discard_chunks(hashes)
+    fn discard_chunks(&self, leased: &[ChunkHash], portions: &[Portion]) -> Result<(), StoreError> {
+        self.inner.discard_chunks(leased, portions)
     }
 
     fn chunk_count(&self) -> Result<u64, StoreError> {

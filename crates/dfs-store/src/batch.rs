@@ -5,7 +5,9 @@ use dfs_core::{ChunkHash, Page, TreeHash};
 
 use crate::layout::Family;
 use crate::owner::Owner;
+use crate::portion::Portion;
 use crate::table::{Key, Record};
+use crate::tables::PortionNumber;
 
 /// One change within a [`Batch`].
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub(crate) enum Change {
     Delete { family: Family, key: Vec<u8> },
     /// A chunk that is written together with the rows.
     Chunk { hash: ChunkHash, bytes: Bytes },
+    /// Chunks that were put before.
+    Portion { number: PortionNumber, hashes: Vec<ChunkHash> },
     /// A page that an owner needs.
     Page { owner: Owner, root: TreeHash, page: Page },
     /// A page of an unfinished addition: stored with a pending delete.
@@ -47,9 +51,15 @@ impl Batch {
 
     /// Stores a verified chunk together with the rows. For chunks that are
     /// small or arrive slowly; large amounts go through
-    /// [`crate::ChunkStore::put_chunk`].
+    /// [`crate::ChunkStore::put_chunks`].
     pub fn put_chunk(&mut self, hash: ChunkHash, bytes: Bytes) -> &mut Self {
         self.push(Change::Chunk { hash, bytes })
+    }
+
+    /// Records chunks as present. The commit makes them durable first.
+    pub fn chunks_stored(&mut self, portion: Portion) -> &mut Self {
+        let (number, hashes) = portion.into_parts();
+        self.push(Change::Portion { number, hashes })
     }
 
     /// Stores a page under the hash of its root for an owner that needs it.
@@ -87,11 +97,10 @@ impl Batch {
         &self.changes
     }
 
-    /// Whether a row says that chunks are present, so that all chunks put
-    /// before must be durable first.
-    pub(crate) fn relies_on_chunks(&self) -> bool {
-        let relies = |change: &Change| matches!(change, Change::Put { family, .. } if family.relies_on_chunks);
-        self.changes.iter().any(relies)
+    /// Whether chunks are recorded as present, so that all chunks put before must be
+    /// durable first.
+    pub(crate) fn has_portions(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Portion { .. }))
     }
 
     /// Bytes of the chunks in the batch.
@@ -100,6 +109,7 @@ impl Batch {
             Change::Chunk { bytes, .. } => bytes.len(),
             Change::Put { .. }
             | Change::Delete { .. }
+            | Change::Portion { .. }
             | Change::Page { .. }
             | Change::Staged { .. }
             | Change::Reassign { .. }

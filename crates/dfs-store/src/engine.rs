@@ -20,6 +20,11 @@ pub(crate) trait Engine {
     /// The value of a row.
     fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The values of many rows of a family, in the order of the keys.
+    fn values(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.row(family, key)).collect()
+    }
+
     /// False if there is certainly no such row. Cheap.
     fn may_have(&self, family: Family, key: &[u8]) -> bool;
 
@@ -32,10 +37,12 @@ pub(crate) trait Engine {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 
-    /// Applies all writes or none, through the write-ahead log. Without `sync`
-    /// a crash of the system may lose them; the next synced write makes them
-    /// durable too.
-    fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError>;
+    /// Applies all writes or none, through the write-ahead log. A crash of the system
+    /// may lose them until [`Self::sync`] was called, the later ones first.
+    fn write(&self, writes: Writes) -> Result<(), StoreError>;
+
+    /// Makes every write before the call durable.
+    fn sync(&self) -> Result<(), StoreError>;
 
     /// Whether there is such a row.
     fn has(&self, family: Family, key: &[u8]) -> Result<bool, StoreError> {

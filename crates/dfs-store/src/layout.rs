@@ -4,7 +4,7 @@
 //! together. This module owns names, key layouts and what a family means to the
 //! rules of the store; the rows themselves are encoded in [`crate::tables`].
 
-use dfs_core::{ChunkHash, TreeHash};
+use dfs_core::TreeHash;
 
 use crate::owner::Owner;
 
@@ -17,52 +17,49 @@ pub struct Family {
     pub key: &'static str,
     /// Whether the number of its rows is kept in [`COUNT`].
     pub counted: bool,
-    /// Whether a row says that chunks are present. All chunks put before the
-    /// commit of such a row must be durable first.
-    pub relies_on_chunks: bool,
 }
 
 impl Family {
     const fn new(name: &'static str, key: &'static str) -> Self {
-        Self { name, key, counted: false, relies_on_chunks: false }
+        Self { name, key, counted: false }
     }
 
     const fn counted(self) -> Self {
         Self { counted: true, ..self }
     }
-
-    const fn relies_on_chunks(self) -> Self {
-        Self { relies_on_chunks: true, ..self }
-    }
 }
 
 /// Chunks: the bytes by their hash. The only family with blob files.
 pub const CHUNK: Family = Family::new("chunk", "chunk hash, 32 bytes");
+/// Whether a chunk is stored, and how many pages contain it.
+pub const HAVE: Family = Family::new("have", "chunk hash, 32 bytes");
+/// Chunks that were put and are not recorded in [`HAVE`] yet.
+pub const INTENT: Family = Family::new("intent", "portion number, 8 bytes, most significant first");
 /// Pages of leaves by the hash of their root.
 pub const PAGE: Family = Family::new("page", "page hash, 32 bytes");
 /// Manifests of content that is held completely.
-pub const META: Family = Family::new("meta", "CID, 32 bytes").relies_on_chunks();
+pub const META: Family = Family::new("meta", "CID, 32 bytes");
 /// What a list shows of content that is held completely.
 pub const ITEM: Family = Family::new("item", "CID, 32 bytes").counted();
 /// Content that this node provides in the DHT.
 pub const PROVIDE: Family = Family::new("provide", "CID, 32 bytes").counted();
 /// Downloads that are under way or have ended.
-pub const DOWNLOAD: Family = Family::new("download", "CID, 32 bytes").counted().relies_on_chunks();
-/// Which owner needs which page, and which page contains which chunk.
+pub const DOWNLOAD: Family = Family::new("download", "CID, 32 bytes").counted();
+/// Which owner needs which page.
 pub const REF: Family = Family::new("ref", "one kind byte and two hashes, 65 bytes");
 /// Counters by name.
 pub const COUNT: Family = Family::new("count", "name of the counter, ASCII");
 
 /// Every family of the database. A new record kind is a file in
 /// [`crate::tables`] and a constant and a place here.
-pub const FAMILIES: [Family; 8] = [CHUNK, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
+pub const FAMILIES: [Family; 10] =
+    [CHUNK, HAVE, INTENT, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
 
-/// Kind of a row in [`REF`]: the first byte of its key.
+/// Kind of a row in [`REF`]: the first byte of its key. Kind 1 was in use up to
+/// format 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RefKind {
-    /// `in[h, P]`: chunk `h` is in page `P`.
-    ChunkInPage = 1,
     /// `needs[P, O]`: owner `O` needs page `P`.
     PageOfOwner = 2,
     /// `release[O, P]`: the pending delete of page `P` by owner `O`.
@@ -71,13 +68,12 @@ pub enum RefKind {
 
 impl RefKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::ChunkInPage, Self::PageOfOwner, Self::PendingDelete];
+    pub const ALL: [Self; 2] = [Self::PageOfOwner, Self::PendingDelete];
 
     /// What follows the kind byte, in the words of `docs/store-format.md`.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
-            Self::ChunkInPage => "chunk hash, 32 bytes; page hash, 32 bytes",
             Self::PageOfOwner => "page hash, 32 bytes; owner, 32 bytes",
             Self::PendingDelete => "owner, 32 bytes; page hash, 32 bytes",
         }
@@ -88,14 +84,6 @@ impl RefKind {
 /// without live chunks were last dropped. Every counted family has a counter
 /// under its own name beside this one.
 pub(crate) const REMOVED: &str = "removed";
-
-pub(crate) fn chunk_in_page(hash: &ChunkHash, page: &TreeHash) -> Vec<u8> {
-    ref_key(RefKind::ChunkInPage, hash.as_bytes(), page.as_bytes())
-}
-
-pub(crate) fn pages_of_chunk(hash: &ChunkHash) -> Vec<u8> {
-    ref_prefix(RefKind::ChunkInPage, hash.as_bytes())
-}
 
 pub(crate) fn page_of_owner(page: &TreeHash, owner: Owner) -> Vec<u8> {
     ref_key(RefKind::PageOfOwner, page.as_bytes(), owner.as_bytes())

@@ -2,11 +2,12 @@
 //! progress, in RocksDB or in memory.
 //!
 //! The one rule that everything here serves: **a row that relies on chunks
-//! never exists without them**. Chunks are put without a write-ahead log, the cheapest
-//! way to write a byte once. Rows that rely on chunks go through
-//! [`MetaStore::commit`], which first makes every chunk put so far durable and
-//! then writes all rows in one synced batch. A crash between the two leaves
-//! orphan chunks, never a manifest that points at nothing.
+//! never exists without them**. Chunks are put in portions without a write-ahead log,
+//! the cheapest way to write a byte once. A batch that records a portion goes through
+//! [`MetaStore::commit`], which first makes every chunk put so far durable and then
+//! writes all rows. Only then do the chunks count as present. A crash in between
+//! leaves chunks that are removed when the store is opened again, never a manifest
+//! that points at nothing.
 //!
 //! A record kind is a type in [`tables`]; [`layout`] lists every column family
 //! and key. The store on disk is specified in `docs/store-format.md`.
@@ -18,12 +19,13 @@
 //!
 //! ```
 //! use dfs_core::ChunkHash;
-//! use dfs_store::{ChunkStore, MemoryStore};
+//! use dfs_store::{Batch, ChunkStore, MemoryStore, MetaStore};
 //!
 //! let store = MemoryStore::default();
 //! let hash = ChunkHash::of(b"bytes");
-//! store.put_chunk(&hash, b"bytes")?;
-//! store.flush()?; // durable from here on
+//! let portion = store.put_chunks(&[(hash, b"bytes")])?;
+//! assert!(!store.has_chunk(&hash)?);
+//! store.commit(Batch::default().chunks_stored(portion))?; // durable from here on
 //! assert!(store.has_chunk(&hash)?);
 //! # Ok::<(), dfs_store::StoreError>(())
 //! ```
@@ -37,6 +39,7 @@ pub mod layout;
 mod memory;
 mod metrics;
 mod owner;
+mod portion;
 mod retention;
 mod rocks;
 mod space;
@@ -56,10 +59,11 @@ pub use format::STORE_VERSION;
 pub use memory::MemoryStore;
 pub use metrics::Metrics;
 pub use owner::Owner;
+pub use portion::Portion;
 pub use rocks::{RocksOptions, RocksStore};
 pub use store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released, Store};
 pub use table::{Key, Record, Table};
 pub use tables::{
-    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items, Manifests,
-    Pages, ProvideRecord, Provides,
+    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Have, Haves, Intents, Item,
+    Items, Manifests, Pages, PortionNumber, ProvideRecord, Provides,
 };

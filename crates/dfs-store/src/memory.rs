@@ -14,6 +14,7 @@ use crate::engine::{Engine, Visit, Writes};
 use crate::error::StoreError;
 use crate::layout::{CHUNK, Family};
 use crate::owner::Owner;
+use crate::portion::Portion;
 use crate::retention::Retention;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
 
@@ -83,7 +84,7 @@ impl Engine for MemoryEngine {
         Ok(within.take(limit).map(|(key, value)| (key.clone(), value.to_vec())).collect())
     }
 
-    fn write(&self, writes: Writes, _: bool) -> Result<(), StoreError> {
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
         let mut families = self.families();
         for write in writes.into_changes() {
             let rows = families.entry(write.family.name).or_default();
@@ -94,34 +95,43 @@ impl Engine for MemoryEngine {
         }
         Ok(())
     }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl ChunkStore for MemoryStore {
-    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.engine.has(CHUNK, hash.as_bytes())
+    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.retention.are_stored(&self.engine, hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
         Ok(self.engine.value(CHUNK, hash.as_bytes()))
     }
 
-    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
+    fn put_chunks(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, StoreError> {
+        let hashes = chunks.iter().map(|(hash, _)| *hash).collect();
+        let portion = self.retention.begin_portion(&self.engine, hashes)?;
         let mut writes = Writes::default();
-        writes.put(CHUNK, hash.as_bytes().to_vec(), Bytes::copy_from_slice(bytes));
-        self.engine.write(writes, false)
+        for (hash, bytes) in chunks {
+            writes.put(CHUNK, hash.as_bytes().to_vec(), Bytes::copy_from_slice(bytes));
+        }
+        self.engine.write(writes)?;
+        Ok(portion)
     }
 
-    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.retention.lease(hash);
-        self.has_chunk(hash)
+    fn lease_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.retention.lease(hashes);
+        self.has_chunks(hashes)
     }
 
     fn release_chunks(&self, hashes: &[ChunkHash]) {
         self.retention.end_leases(hashes);
     }
 
-    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
-        self.retention.discard(&self.engine, hashes)
+    fn discard_chunks(&self, leased: &[ChunkHash], portions: &[Portion]) -> Result<(), StoreError> {
+        self.retention.discard(&self.engine, leased, portions)
     }
 
     fn chunk_count(&self) -> Result<u64, StoreError> {

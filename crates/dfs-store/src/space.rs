@@ -38,12 +38,13 @@ impl Space {
         len: usize,
         unwritten: impl FnOnce() -> Result<u64, StoreError>,
     ) -> Result<(), StoreError> {
-        if self.since.fetch_add(len as u64, Ordering::Relaxed) < STRIDE {
+        let len = len as u64;
+        if self.since.fetch_add(len, Ordering::Relaxed).saturating_add(len) < STRIDE {
             return Ok(());
         }
         let unwritten = unwritten()?;
         let (free, reserve) = self.look()?;
-        if free < reserve.saturating_add(unwritten) {
+        if free < reserve.saturating_add(unwritten).saturating_add(len) {
             let source = NoSpace::Reserve { free, unwritten, reserve };
             return Err(StoreError::NoSpace { path: self.path.clone(), source });
         }

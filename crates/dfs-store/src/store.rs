@@ -12,52 +12,64 @@ use crate::batch::Batch;
 use crate::error::StoreError;
 use crate::layout::Family;
 use crate::owner::Owner;
+use crate::portion::Portion;
 
 /// Key and value of a row.
 pub type EncodedRow = (Vec<u8>, Vec<u8>);
 
 /// Chunks by hash.
 pub trait ChunkStore: Send + Sync + 'static {
-    /// Whether the chunk is stored.
+    /// Which of the chunks are present: recorded, and so durable.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError>;
+    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError>;
 
-    /// The bytes of a chunk, if it is stored. They are not hashed again here:
-    /// the caller decides whether to, before a user or a peer gets them.
+    /// Like [`Self::has_chunks`] for one chunk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
+        Ok(self.has_chunks(std::slice::from_ref(hash))? == [true])
+    }
+
+    /// The bytes of a chunk that was put. They are not hashed again here: the caller
+    /// decides whether to, before a user or a peer gets them.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stores a verified chunk. It is visible at once. It is durable after the
-    /// next [`Self::flush`] that starts afterwards, and after the next
-    /// [`MetaStore::commit`] of a row that relies on chunks
-    /// ([`Family::relies_on_chunks`]).
+    /// Stores verified chunks, which can be read from now on. They are durable, and
+    /// count as present, once a commit has recorded the portion
+    /// ([`Batch::chunks_stored`]).
+    ///
+    /// A chunk that no page contains has to be leased, from before the caller looks
+    /// whether it is present until its page is committed.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails.
-    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError>;
+    /// [`StoreError`] if the store fails. Chunks that were put by then are removed
+    /// when the store is opened the next time, unless they are recorded meanwhile.
+    fn put_chunks(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, StoreError>;
 
-    /// Like [`Self::has_chunk`], and from now on the chunk is not removed until
-    /// it is released as often as it was leased. Take a lease before relying on
+    /// Like [`Self::has_chunks`], and from now on the chunks are not removed until
+    /// they are released as often as they were leased. Take a lease before relying on
     /// a chunk, or putting one, that no page references yet.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails; the lease then holds all the same.
-    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError>;
+    /// [`StoreError`] if the store fails; the leases then hold all the same.
+    fn lease_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError>;
 
     /// Ends one lease of each chunk.
     fn release_chunks(&self, hashes: &[ChunkHash]);
 
-    /// Like [`Self::release_chunks`], and removes those of the chunks that no
-    /// page references and that are not leased: the remains of a failed
-    /// addition. Waits for no compaction.
+    /// Like [`Self::release_chunks`], and removes those of the chunks, and of the
+    /// chunks of these portions, that no page references and that are not leased: the
+    /// remains of a failed addition. Waits for no compaction.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the leases have ended all the same.
-    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError>;
+    fn discard_chunks(&self, leased: &[ChunkHash], portions: &[Portion]) -> Result<(), StoreError>;
 
     /// Number of chunks, an estimate. Cheap.
     ///
@@ -74,11 +86,15 @@ pub trait ChunkStore: Send + Sync + 'static {
 
 /// Everything that refers to chunks.
 pub trait MetaStore: Send + Sync + 'static {
-    /// Applies the batch atomically and durably. If a row of it relies on
-    /// chunks, all chunks put before the call are made durable first.
+    /// Applies the batch atomically and durably. If it records chunks, all chunks put
+    /// before the call are made durable first. Other threads may see its rows a moment
+    /// before they are durable; what these threads commit then becomes durable later
+    /// than the batch.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails; the batch is then not applied.
+    /// [`StoreError`] if the store fails. The batch is then not applied, except where
+    /// only the sync has failed: after that, no commit succeeds until the store is
+    /// opened again.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// The encoded value of a row. See [`crate::Tables::get`].

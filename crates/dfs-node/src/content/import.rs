@@ -1,21 +1,25 @@
 //! Adding: from bytes to chunks, pages and a manifest in the store.
 //!
-//! Memory does not grow with the file: the chunker holds a few chunks, the
-//! import some pages of leaves, the store its write buffers.
+//! Memory does not grow with the file: the chunker holds a few blocks of chunks, the
+//! import some pages of leaves, the store its write buffers. One thread reads and cuts
+//! while this one hashes and stores, unless the content is small.
 
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use dfs_core::{
-    ChunkHash, Chunker, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree,
+    Block, ChunkHash, Chunker, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree,
     TreeHash,
 };
 use dfs_store::tables::{Item, Items, Manifests};
-use dfs_store::{Batch, Owner, Store, StoreError, Tables};
+use dfs_store::{Batch, Owner, Portion, Store, StoreError, Tables};
 
 use crate::clock::now_ms;
 use crate::error::NodeError;
@@ -31,6 +35,9 @@ const MAX_PENDING_PAGES: usize = 16;
 /// is a synced commit, so one stages many. A crash leaves the chunks of the
 /// pages not yet staged without a reference.
 const MAX_PENDING_BYTES: u64 = 2 << 30;
+
+/// Blocks that are cut ahead of the one that is being stored.
+const BLOCKS_AHEAD: usize = 1;
 
 /// Options of an addition.
 #[derive(Debug, Clone, Default)]
@@ -126,7 +133,7 @@ impl Stamp {
 /// Adds the bytes of a reader; `progress` as in [`Source::add`].
 pub(super) fn add_reader(
     store: &Arc<dyn Store>,
-    reader: impl Read,
+    reader: impl Read + Send,
     options: AddOptions,
     progress: impl FnMut(u64) -> bool,
 ) -> Result<Added, NodeError> {
@@ -153,8 +160,10 @@ struct Import<'a, P> {
     owner: Owner,
     /// Hashes of the roots of the pages stored so far.
     roots: Vec<TreeHash>,
-    /// Chunks that no stored page references yet.
-    leased: Vec<ChunkHash>,
+    /// Chunks that no stored page references yet, one for each leaf.
+    leased: VecDeque<ChunkHash>,
+    /// What was put and is not recorded yet.
+    unrecorded: Unrecorded,
     committed: bool,
     /// Whether this addition has given space back.
     reclaimed: bool,
@@ -174,7 +183,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             pages: Vec::new(),
             owner: Owner::staging(random()),
             roots: Vec::new(),
-            leased: Vec::new(),
+            leased: VecDeque::new(),
+            unrecorded: Unrecorded::default(),
             committed: false,
             reclaimed: false,
         }
@@ -184,25 +194,65 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     /// that refer to them.
     fn read(
         mut self,
-        reader: impl Read,
+        reader: impl Read + Send,
         failed: impl Fn(io::Error) -> NodeError,
     ) -> Result<Self, NodeError> {
         let profile = self.options.profile;
         let mut chunker = Chunker::new(reader, profile);
         let mut builder = ManifestBuilder::new(Kind::File(profile));
-        let too_large = |source| NodeError::TooLarge { source };
-        while let Some(chunk) = chunker.next_chunk().map_err(&failed)? {
-            let leaf = Leaf::of(chunk);
-            self.store_chunk(leaf, chunk)?;
-            if let Some(page) = builder.push(leaf).map_err(too_large)? {
+        let mut spare = Block::default();
+        while self.bytes <= SMALL {
+            let Some(block) = chunker.next_block(spare).map_err(&failed)? else {
+                return self.finish(builder);
+            };
+            self.take(&mut builder, &block)?;
+            spare = block;
+        }
+        thread::scope(|scope| {
+            let (send_block, blocks) = sync_channel(BLOCKS_AHEAD);
+            let (send_spare, spares) = sync_channel(BLOCKS_AHEAD);
+            scope.spawn(move || cut(chunker, &send_block, &spares));
+            for block in blocks {
+                let block = block.map_err(&failed)?;
+                self.take(&mut builder, &block)?;
+                // The error means that there are enough, or that the content has ended.
+                let _ = send_spare.try_send(block);
+            }
+            Ok::<_, NodeError>(())
+        })?;
+        self.finish(builder)
+    }
+
+    /// Takes the next chunks of the content.
+    fn take(&mut self, builder: &mut ManifestBuilder, block: &Block) -> Result<(), NodeError> {
+        let chunks: Vec<(Leaf, &[u8])> =
+            block.chunks().map(|bytes| (Leaf::of(bytes), bytes)).collect();
+        self.bytes += chunks.iter().map(|(leaf, _)| u64::from(leaf.len)).sum::<u64>();
+        if self.bytes <= SMALL {
+            let copied = chunks.iter().map(|(leaf, bytes)| (*leaf, Bytes::copy_from_slice(bytes)));
+            self.small.extend(copied);
+        } else {
+            let small = std::mem::take(&mut self.small);
+            if !small.is_empty() {
+                let small: Vec<_> = small.iter().map(|(leaf, bytes)| (*leaf, &**bytes)).collect();
+                self.put(&small)?;
+            }
+            self.put(&chunks)?;
+        }
+        for (leaf, _) in chunks {
+            if let Some(page) =
+                builder.push(leaf).map_err(|source| NodeError::TooLarge { source })?
+            {
                 self.pages.push(page);
                 self.store_pages_if_many()?;
             }
-            if !(self.progress)(self.bytes) {
-                return Err(NodeError::Interrupted);
-            }
         }
-        let (manifest, last) = builder.finish().map_err(too_large)?;
+        if (self.progress)(self.bytes) { Ok(()) } else { Err(NodeError::Interrupted) }
+    }
+
+    /// Prepares the rows, at the end of the bytes.
+    fn finish(mut self, builder: ManifestBuilder) -> Result<Self, NodeError> {
+        let (manifest, last) = builder.finish().map_err(|source| NodeError::TooLarge { source })?;
         let owner = manifest.cid().into();
         for (root, page) in std::mem::take(&mut self.pages).into_iter().chain(last) {
             self.batch.put_page(owner, root.hash, page);
@@ -226,43 +276,50 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         }
         let (owner, mut batch) = (self.owner, Batch::default());
         let mut roots = Vec::with_capacity(self.pages.len());
+        let mut leaves = 0;
         for (root, page) in self.pages.drain(..) {
+            leaves += page.leaves().len();
             roots.push(root.hash);
             batch.stage_page(owner, root.hash, page);
         }
+        // A chunk that is recorded before its page would be kept for ever after a crash.
+        let portions = self.unrecorded.take_within(leaves);
+        for portion in portions.clone() {
+            batch.chunks_stored(portion);
+        }
         self.roots.extend_from_slice(&roots);
-        self.store.commit(&batch)?;
-        self.store.release_chunks(&std::mem::take(&mut self.leased));
+        if let Err(error) = self.store.commit(&batch) {
+            self.unrecorded.give_back(portions);
+            return Err(error.into());
+        }
+        let released: Vec<_> = self.leased.drain(..leaves).collect();
+        self.store.release_chunks(&released);
         Ok(())
     }
 
-    fn store_chunk(&mut self, leaf: Leaf, chunk: &[u8]) -> Result<(), NodeError> {
-        self.bytes += u64::from(leaf.len);
-        if self.bytes <= SMALL {
-            self.small.push((leaf, Bytes::copy_from_slice(chunk)));
-            return Ok(());
+    /// Puts those of the next chunks that the store does not have.
+    fn put(&mut self, chunks: &[(Leaf, &[u8])]) -> Result<(), NodeError> {
+        let present = self.lease(chunks.iter().map(|(leaf, _)| leaf.hash).collect())?;
+        let mut absent = Vec::new();
+        for ((leaf, bytes), present) in chunks.iter().zip(present) {
+            if !present && self.unrecorded.insert(leaf.hash) {
+                absent.push((leaf.hash, *bytes));
+            }
         }
-        for (leaf, bytes) in std::mem::take(&mut self.small) {
-            self.put(leaf, &bytes)?;
-        }
-        self.put(leaf, chunk)
+        let portion = if absent.is_empty() { None } else { Some(self.put_absent(&absent)?) };
+        self.unrecorded.push(chunks.len(), portion);
+        self.new_bytes += absent.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        Ok(())
     }
 
-    /// Puts a chunk unless the store has it. A chunk that the store has may be
-    /// in memory only; the final commit makes it durable too.
-    fn put(&mut self, leaf: Leaf, bytes: &[u8]) -> Result<(), NodeError> {
-        if self.lease(leaf.hash)? {
-            return Ok(());
-        }
-        match self.store.put_chunk(&leaf.hash, bytes) {
+    fn put_absent(&mut self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, NodeError> {
+        match self.store.put_chunks(chunks) {
             Err(StoreError::NoSpace { .. }) if !self.reclaimed => {
                 self.make_room()?;
-                self.store.put_chunk(&leaf.hash, bytes)?;
+                Ok(self.store.put_chunks(chunks)?)
             }
-            put => put?,
+            put => Ok(put?),
         }
-        self.new_bytes += u64::from(leaf.len);
-        Ok(())
     }
 
     /// Gives the space of removed content back, once for each addition, so that
@@ -274,19 +331,26 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         Ok(())
     }
 
-    /// Leases a chunk and returns whether it is present. The lease keeps it in
-    /// the store until a page references it.
-    fn lease(&mut self, hash: ChunkHash) -> Result<bool, NodeError> {
-        self.leased.push(hash);
-        Ok(self.store.lease_chunk(&hash)?)
+    /// Leases chunks and returns which of them are present. The lease keeps them in the
+    /// store until a page references them.
+    fn lease(&mut self, hashes: Vec<ChunkHash>) -> Result<Vec<bool>, NodeError> {
+        let present = self.store.lease_chunks(&hashes);
+        self.leased.extend(hashes);
+        Ok(present?)
     }
 
     fn commit(mut self) -> Result<Added, NodeError> {
-        for (leaf, bytes) in std::mem::take(&mut self.small) {
-            if !self.lease(leaf.hash)? {
+        let small = std::mem::take(&mut self.small);
+        let present = self.lease(small.iter().map(|(leaf, _)| leaf.hash).collect())?;
+        let mut seen = HashSet::new();
+        for ((leaf, bytes), present) in small.into_iter().zip(present) {
+            if !present && seen.insert(leaf.hash) {
                 self.new_bytes += u64::from(leaf.len);
                 self.batch.put_chunk(leaf.hash, bytes);
             }
+        }
+        for portion in self.unrecorded.portions() {
+            self.batch.chunks_stored(portion.clone());
         }
         let (manifest, item) = self.item.take().expect("everything is read before the commit");
         let header = item.header;
@@ -323,16 +387,83 @@ impl<P> Drop for Import<'_, P> {
     /// Ends the leases, and removes the pages and chunks of content that was
     /// not added in the end, as far as no other content needs them.
     fn drop(&mut self) {
+        let leased = self.leased.make_contiguous();
         if self.committed {
-            return self.store.release_chunks(&self.leased);
+            return self.store.release_chunks(leased);
         }
         if !self.roots.is_empty()
             && let Err(error) = self.store.release_pages(self.owner, &self.roots, &Batch::default())
         {
             tracing::warn!(%error, "pages of an unfinished addition are released later");
         }
-        if let Err(error) = self.store.discard_chunks(&self.leased) {
+        let portions: Vec<_> = self.unrecorded.portions().cloned().collect();
+        if let Err(error) = self.store.discard_chunks(leased, &portions) {
             tracing::warn!(%error, "chunks of an unfinished addition remain in the store");
+        }
+    }
+}
+
+/// Portions that were put and are not recorded yet, in the order of the leaves.
+#[derive(Default)]
+struct Unrecorded {
+    /// Each with the number of leaves that it covers, whose chunks it has put as far as
+    /// they were absent.
+    portions: VecDeque<(usize, Option<Portion>)>,
+    hashes: HashSet<ChunkHash>,
+    /// Leaves of the first portions that lie within pages that are stored.
+    stored_leaves: usize,
+}
+
+impl Unrecorded {
+    /// Notes that a chunk is about to be put; false if it was put before.
+    fn insert(&mut self, hash: ChunkHash) -> bool {
+        self.hashes.insert(hash)
+    }
+
+    /// Notes what was put for the next leaves.
+    fn push(&mut self, leaves: usize, portion: Option<Portion>) {
+        self.portions.push_back((leaves, portion));
+    }
+
+    fn portions(&self) -> impl Iterator<Item = &Portion> {
+        self.portions.iter().filter_map(|(_, portion)| portion.as_ref())
+    }
+
+    /// Takes the portions that lie within the pages stored so far and the next ones,
+    /// which have so many leaves.
+    fn take_within(&mut self, leaves: usize) -> Vec<Portion> {
+        self.stored_leaves += leaves;
+        let mut taken = Vec::new();
+        while let Some((leaves, portion)) =
+            self.portions.pop_front_if(|(leaves, _)| *leaves <= self.stored_leaves)
+        {
+            self.stored_leaves -= leaves;
+            taken.extend(portion);
+        }
+        for hash in taken.iter().flat_map(Portion::hashes) {
+            self.hashes.remove(hash);
+        }
+        taken
+    }
+
+    /// Takes portions back that were not recorded after all, to be discarded.
+    fn give_back(&mut self, portions: Vec<Portion>) {
+        self.portions.extend(portions.into_iter().map(|portion| (0, Some(portion))));
+    }
+}
+
+/// Cuts until the end of the bytes, or until the receiver has gone.
+fn cut(
+    mut chunker: Chunker<impl Read>,
+    blocks: &SyncSender<io::Result<Block>>,
+    spares: &Receiver<Block>,
+) {
+    loop {
+        let spare = spares.try_recv().unwrap_or_default();
+        let Some(block) = chunker.next_block(spare).transpose() else { return };
+        let is_last = block.is_err();
+        if blocks.send(block).is_err() || is_last {
+            return;
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use dfs_core::ChunkHash;
 use dfs_store::tables::{DownloadRecord, Downloads};
-use dfs_store::{Batch, Store, StoreError};
+use dfs_store::{Batch, Portion, Store, StoreError};
 
 use super::placement::Placed;
 use crate::timing::FLUSH_INTERVAL;
@@ -39,10 +39,14 @@ pub(super) struct WriteBuffer {
     since: Option<Instant>,
     writing: HashSet<ChunkHash>,
     writing_bytes: u64,
+    /// Chunks in the store that are not recorded yet, and not being recorded.
+    put: Vec<Portion>,
+    /// Hashes of all chunks in the store that are not recorded yet.
+    unrecorded: HashSet<ChunkHash>,
     /// Bytes in the store that no save covers, not even the one under way.
     unflushed: u64,
-    /// The save under way, and the bytes that it makes durable.
-    saving: Option<(u64, Progress)>,
+    /// The save under way.
+    saving: Option<Save>,
     /// What holds once the write under way has ended.
     after_write: Option<Progress>,
     /// What holds once everything in the store is durable.
@@ -56,15 +60,34 @@ pub(super) struct Progress {
     pub(super) chunks: u64,
 }
 
+/// What makes chunks count that are in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Save {
+    /// What holds once it is done.
+    pub(super) progress: Progress,
+    /// The chunks to record.
+    pub(super) portions: Vec<Portion>,
+    bytes: u64,
+}
+
 /// One write; carried out on a blocking thread.
 #[derive(Debug)]
 pub(super) struct Write {
     chunks: Vec<(ChunkHash, Placed)>,
     /// Bypasses the write-ahead log.
     bulk: bool,
+    /// Earlier chunks to record with the progress.
+    portions: Vec<Portion>,
     /// Progress to record in the same batch; it holds once the write has
     /// succeeded.
     progress: Option<Box<DownloadRecord>>,
+}
+
+/// A write for another try, and why it has failed.
+#[derive(Debug)]
+pub(super) struct FailedWrite {
+    pub(super) write: Write,
+    pub(super) error: StoreError,
 }
 
 impl WriteBuffer {
@@ -76,6 +99,8 @@ impl WriteBuffer {
             since: None,
             writing: HashSet::new(),
             writing_bytes: 0,
+            put: Vec::new(),
+            unrecorded: HashSet::new(),
             unflushed: 0,
             saving: None,
             after_write: None,
@@ -95,9 +120,12 @@ impl WriteBuffer {
         self.pending.push((hash, chunk));
     }
 
-    /// Whether the buffer has the chunk, pending or being written.
+    /// Whether the chunk is on its way into the store: pending, being written, or written
+    /// and not recorded.
     pub(super) fn contains(&self, hash: &ChunkHash) -> bool {
-        self.writing.contains(hash) || self.pending.iter().any(|(pending, _)| pending == hash)
+        self.writing.contains(hash)
+            || self.unrecorded.contains(hash)
+            || self.pending.iter().any(|(pending, _)| pending == hash)
     }
 
     /// When the pending chunks are written although they are few.
@@ -117,7 +145,7 @@ impl WriteBuffer {
             return None;
         }
         if self.pending_bytes >= self.portion {
-            let saving = self.saving.map_or(0, |(bytes, _)| bytes);
+            let saving = self.saving.as_ref().map_or(0, |save| save.bytes);
             if self.unflushed + saving >= MAX_UNFLUSHED {
                 return None;
             }
@@ -129,50 +157,68 @@ impl WriteBuffer {
         (due && self.saving.is_none()).then(|| self.take(false, Some(Box::new(record(progress)))))
     }
 
-    /// The progress to save, which flushes the chunks that it relies on, if enough
-    /// of them are in the store and no save is under way.
-    pub(super) fn next_save(&mut self) -> Option<Progress> {
+    /// The next save, which flushes the chunks that it records, if enough of them are in
+    /// the store and no save is under way.
+    pub(super) fn next_save(&mut self) -> Option<Save> {
         if self.unflushed < FLUSH_AT || self.saving.is_some() {
             return None;
         }
         let progress = self.savable.take()?;
-        self.saving = Some((std::mem::take(&mut self.unflushed), progress));
-        Some(progress)
+        let portions = std::mem::take(&mut self.put);
+        let save = Save { progress, portions, bytes: std::mem::take(&mut self.unflushed) };
+        self.saving = Some(save.clone());
+        Some(save)
     }
 
     /// Notes the end of a save. After a failed one, the next save covers its chunks.
     pub(super) fn saved(&mut self, is_durable: bool) {
-        if let Some((bytes, progress)) = self.saving.take()
-            && !is_durable
-        {
+        let Some(Save { progress, portions, bytes }) = self.saving.take() else { return };
+        if is_durable {
+            self.note_recorded(&portions);
+        } else {
             self.unflushed += bytes;
             self.savable.get_or_insert(progress);
+            self.put.splice(..0, portions);
         }
     }
 
-    /// Notes the end of a write. A failed write becomes pending again.
-    pub(super) fn written(&mut self, failed: Option<Write>, now: Instant) {
+    fn note_recorded(&mut self, portions: &[Portion]) {
+        for hash in portions.iter().flat_map(Portion::hashes) {
+            self.unrecorded.remove(hash);
+        }
+    }
+
+    /// Notes the end of a write, and what it has put without recording it. A failed write
+    /// becomes pending again.
+    pub(super) fn written(&mut self, outcome: Result<Option<Portion>, Write>, now: Instant) {
         self.writing.clear();
         let bytes = std::mem::take(&mut self.writing_bytes);
         let progress = self.after_write.take();
-        if failed.is_none() {
-            match progress {
-                Some(progress) => {
-                    self.savable = Some(progress);
-                    self.unflushed += bytes;
+        match outcome {
+            Ok(Some(portion)) => {
+                self.unrecorded.extend(portion.hashes());
+                self.put.push(portion);
+                self.unflushed += bytes;
+                self.savable = progress;
+            }
+            // It has recorded everything in the store.
+            Ok(None) => {
+                self.unrecorded.clear();
+                (self.savable, self.unflushed) = (None, 0);
+            }
+            Err(write) => {
+                for portion in &write.portions {
+                    self.unrecorded.extend(portion.hashes());
                 }
-                // A commit of progress has flushed everything.
-                None => (self.savable, self.unflushed) = (None, 0),
+                self.put.splice(..0, write.portions);
+                let later = std::mem::take(&mut self.pending);
+                for (hash, chunk) in write.chunks {
+                    self.pending_bytes += chunk.bytes.len() as u64;
+                    self.pending.push((hash, chunk));
+                }
+                self.pending.extend(later);
+                self.since = Some(now);
             }
-        }
-        if let Some(write) = failed {
-            let later = std::mem::take(&mut self.pending);
-            for (hash, chunk) in write.chunks {
-                self.pending_bytes += chunk.bytes.len() as u64;
-                self.pending.push((hash, chunk));
-            }
-            self.pending.extend(later);
-            self.since = Some(now);
         }
     }
 
@@ -197,7 +243,8 @@ impl WriteBuffer {
         self.writing.extend(chunks.iter().map(|(hash, _)| *hash));
         self.writing_bytes = std::mem::take(&mut self.pending_bytes);
         self.since = None;
-        Write { chunks, bulk, progress }
+        let portions = if progress.is_some() { std::mem::take(&mut self.put) } else { Vec::new() };
+        Write { chunks, bulk, portions, progress }
     }
 }
 
@@ -212,46 +259,60 @@ impl Write {
         Self { chunks: Vec::new(), ..self }
     }
 
-    /// Writes the chunks, then in one synced batch the progress with `rows`.
-    /// A failure returns the write for another try; writing a chunk twice does
-    /// no harm.
+    /// Writes the chunks, then in one synced batch the progress with `rows` and the record
+    /// of all chunks written so far. Without progress, returns the chunks that are not
+    /// recorded. A failure returns the write for another try.
     pub(super) fn perform(
-        self,
+        mut self,
         store: &dyn Store,
         cid: dfs_core::Cid,
         rows: Batch,
-    ) -> Result<(), (Self, StoreError)> {
+    ) -> Result<Option<Portion>, Box<FailedWrite>> {
         match self.try_perform(store, cid, rows) {
-            Ok(()) => Ok(()),
-            Err(error) => Err((self, error)),
+            Ok(portion) => Ok(portion),
+            Err(error) => Err(Box::new(FailedWrite { write: self, error })),
         }
     }
 
     fn try_perform(
-        &self,
+        &mut self,
         store: &dyn Store,
         cid: dfs_core::Cid,
         mut rows: Batch,
-    ) -> Result<(), StoreError> {
-        for (hash, chunk) in &self.chunks {
-            if self.bulk {
-                store.put_chunk(hash, &chunk.bytes)?;
-            } else {
-                rows.put_chunk(*hash, chunk.bytes.clone());
+    ) -> Result<Option<Portion>, StoreError> {
+        if self.bulk && !self.chunks.is_empty() {
+            let chunks: Vec<_> =
+                self.chunks.iter().map(|(hash, chunk)| (*hash, &*chunk.bytes)).collect();
+            let portion = store.put_chunks(&chunks)?;
+            if self.progress.is_none() {
+                return Ok(Some(portion));
             }
+            self.portions.push(portion);
+            // Another try has only the batch left to do.
+            self.chunks.clear();
+        }
+        for (hash, chunk) in &self.chunks {
+            rows.put_chunk(*hash, chunk.bytes.clone());
+        }
+        for portion in &self.portions {
+            rows.chunks_stored(portion.clone());
         }
         if let Some(progress) = &self.progress {
             rows.put::<Downloads>(&cid, progress);
         }
-        // A commit of progress makes every chunk durable that was put before it.
-        if rows.is_empty() { Ok(()) } else { store.commit(&rows) }
+        if !rows.is_empty() {
+            store.commit(&rows)?;
+        }
+        Ok(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dfs_core::Cid;
     use dfs_store::tables::DownloadState;
+    use dfs_store::{ChunkStore, MemoryStore, Tables};
 
     const DONE: Progress = Progress { bytes: 0, chunks: 0 };
 
@@ -274,6 +335,14 @@ mod tests {
         (ChunkHash::of(&n.to_le_bytes()), chunk)
     }
 
+    const CID: Cid = Cid::from_bytes([0; 32]);
+
+    /// Performs a write without progress.
+    fn put(store: &MemoryStore, write: Write) -> Portion {
+        let put = write.perform(store, CID, Batch::default());
+        put.expect("in memory").expect("it is not recorded")
+    }
+
     #[test]
     fn large_amounts_bypass_the_log_and_small_ones_go_through_it_in_time() {
         let start = Instant::now();
@@ -285,17 +354,17 @@ mod tests {
         let write = buffer.next_write(start + FLUSH_INTERVAL, DONE, record).expect("due");
         assert!(!write.bulk && write.progress.is_some());
         assert!(buffer.contains(&hash), "still on its way");
-        buffer.written(None, start);
+        buffer.written(Ok(None), start);
         assert!(!buffer.contains(&hash));
 
-        let (mut saves, mut writes) = (0, 0);
+        let (store, mut saves, mut writes) = (MemoryStore::default(), 0, 0);
         for n in 0..200 {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
             if let Some(write) = buffer.next_write(start, DONE, record) {
                 assert!(write.bulk && write.progress.is_none());
                 writes += 1;
-                buffer.written(None, start);
+                buffer.written(Ok(Some(put(&store, write))), start);
             }
             if buffer.next_save().is_some() {
                 saves += 1;
@@ -308,7 +377,7 @@ mod tests {
     #[test]
     fn writes_go_on_during_a_save_up_to_a_limit() {
         let start = Instant::now();
-        let mut buffer = WriteBuffer::new();
+        let (store, mut buffer) = (MemoryStore::default(), WriteBuffer::new());
         let mut next = 0;
         // Writes portions while it may, each with its number as the progress.
         let mut write_on = |buffer: &mut WriteBuffer| {
@@ -320,23 +389,26 @@ mod tests {
                     next += 1;
                 }
                 let progress = Progress { bytes: 0, chunks: next.into() };
-                if buffer.next_write(start, progress, record).is_none() {
+                let Some(write) = buffer.next_write(start, progress, record) else {
                     return writes;
-                }
+                };
                 assert!(buffer.next_write(start, progress, record).is_none(), "one at a time");
-                buffer.written(None, start);
+                buffer.written(Ok(Some(put(&store, write))), start);
                 writes += 1;
             }
         };
         assert_eq!(write_on(&mut buffer), 6);
         let saved = buffer.next_save().expect("a save is due");
-        assert_eq!(saved.chunks, 48, "the write that has not begun is not in it");
+        assert_eq!(saved.progress.chunks, 48, "the write that has not begun is not in it");
+        assert_eq!(saved.portions.len(), 6);
+        assert!(buffer.contains(&chunk(0, 0).0), "it is not recorded yet");
         assert_eq!(buffer.next_save(), None);
         assert!(buffer.is_busy());
         buffer.saved(false);
         assert_eq!(buffer.next_save(), Some(saved), "it is tried again");
         assert_eq!(buffer.due(), None, "it waits for the save");
         buffer.saved(true);
+        assert!(!buffer.contains(&chunk(0, 0).0));
         assert!(write_on(&mut buffer) > 0);
     }
 
@@ -351,12 +423,32 @@ mod tests {
         let write = buffer.next_write(start, DONE, record).expect("a portion");
         let (late, bytes) = chunk(9, 1 << 20);
         buffer.push(late, bytes, start);
-        buffer.written(Some(write), start);
+        buffer.written(Err(write), start);
         for n in 0..10 {
             assert!(buffer.contains(&chunk(n, 0).0), "{n}");
         }
         assert_eq!(buffer.next_save(), None);
         let again = buffer.next_write(start, DONE, record).expect("a portion");
         assert_eq!(again.chunks.len(), 10);
+    }
+    #[test]
+    fn the_last_write_records_everything_that_was_put() {
+        let start = Instant::now();
+        let (store, mut buffer) = (MemoryStore::default(), WriteBuffer::new());
+        let mut hashes = Vec::new();
+        for n in 0..20 {
+            let (hash, bytes) = chunk(n, 1 << 20);
+            hashes.push(hash);
+            buffer.push(hash, bytes, start);
+            if let Some(write) = buffer.next_write(start, DONE, record) {
+                buffer.written(Ok(Some(put(&store, write))), start);
+            }
+        }
+        assert_eq!(store.has_chunks(&hashes).expect("in memory"), [false; 20]);
+        let last = buffer.take_rest(record(DONE));
+        let last = last.perform(&store, CID, Batch::default());
+        assert_eq!(last.expect("in memory"), None);
+        assert_eq!(store.has_chunks(&hashes).expect("in memory"), [true; 20]);
+        assert!(store.get::<Downloads>(&CID).expect("in memory").is_some());
     }
 }

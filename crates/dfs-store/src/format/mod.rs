@@ -7,7 +7,10 @@
 //! opened, one module each. `FORMAT` changes at the end of each, so a migration
 //! that a crash has cut short runs again: it must be harmless to run it twice.
 
+#[cfg(test)]
+mod testing;
 mod v2_to_v3;
+mod v3_to_v4;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,7 +20,7 @@ use crate::engine::Engine;
 use crate::error::{Foreign, StoreError};
 
 /// Newest on-disk format that this release reads and the one it writes.
-pub const STORE_VERSION: u32 = 3;
+pub const STORE_VERSION: u32 = 4;
 
 /// Format of development builds before the first release. Their content
 /// identifiers mean nothing any more, so there is nothing to migrate.
@@ -27,11 +30,11 @@ const UNRELEASED: u32 = 1;
 const OLDEST: u32 = 2;
 
 /// Makes a store of one format a store of the next. Reads and writes in bounded
-/// memory, and its last write is synced.
+/// memory, and syncs at the end.
 type Migration = fn(&dyn Engine) -> Result<(), StoreError>;
 
 /// Every migration; the first one starts from [`OLDEST`].
-const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] = [v2_to_v3::run];
+const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] = [v2_to_v3::run, v3_to_v4::run];
 
 const FILE_NAME: &str = "FORMAT";
 const TEMPORARY: &str = "FORMAT.new";
@@ -99,4 +102,40 @@ fn write(path: &Path, version: u32) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(temporary, path.join(FILE_NAME))?;
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Failing, dump, fill};
+    use super::*;
+    use crate::layout::FAMILIES;
+    use crate::memory::MemoryEngine;
+    use crate::rocks::{RocksEngine, RocksOptions, RocksStore};
+    use crate::store::MetaStore;
+
+    const FORMAT_2: &str = include_str!("../../tests/store/snapshots/format-2.txt");
+
+    #[test]
+    fn opening_a_half_migrated_store_finishes_the_migration() {
+        let expected = MemoryEngine::default();
+        fill(&expected, FORMAT_2);
+        for migration in MIGRATIONS {
+            migration(&expected).expect("an undisturbed run");
+        }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (path, options) = (directory.path(), RocksOptions::default());
+        let version = || fs::read_to_string(path.join(FILE_NAME)).expect("read");
+        fs::write(path.join(FILE_NAME), "dfs-store 2\n").expect("write");
+        let engine = RocksEngine::open(path, &options, &|_| {}).expect("open");
+        fill(&engine, FORMAT_2);
+        // The first migration has two batches and the counters, the second two batches.
+        migrate(path, 2, &Failing::after(&engine, 4)).expect_err("cut short");
+        drop(engine);
+        assert_eq!(version(), "dfs-store 3\n");
+        let store = RocksStore::open(path, &options).expect("open");
+        for (family, rows) in FAMILIES.into_iter().zip(dump(&expected)) {
+            assert_eq!(store.rows(family, None, usize::MAX).expect("rows"), rows.1);
+        }
+        assert_eq!(version(), "dfs-store 4\n");
+    }
 }

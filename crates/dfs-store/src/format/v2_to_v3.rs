@@ -98,7 +98,7 @@ fn convert(
             ControlFlow::Break(())
         })?;
         if !writes.is_empty() {
-            engine.write(writes, false)?;
+            engine.write(writes)?;
         }
         if last.is_none() {
             return Ok(());
@@ -162,99 +162,27 @@ fn count(engine: &dyn Engine) -> Result<(), StoreError> {
             writes.put(COUNT, family.name.as_bytes().to_vec(), rows.to_le_bytes().to_vec());
         }
     }
-    // Synced, and with it every write before.
-    engine.write(writes, true)
+    engine.write(writes)?;
+    engine.sync()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::fs;
-    use std::io;
-
     use super::*;
-    use crate::engine::Visit;
-    use crate::layout::FAMILIES;
+    use crate::format::testing::{Failing, dump, fill};
     use crate::memory::MemoryEngine;
-    use crate::rocks::{RocksEngine, RocksOptions, RocksStore};
-    use crate::store::{EncodedRow, MetaStore};
 
-    /// An engine whose writes fail after some.
-    struct Failing<'a> {
-        engine: &'a dyn Engine,
-        left: Cell<u32>,
-    }
-
-    impl Engine for Failing<'_> {
-        fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-            self.engine.row(family, key)
-        }
-
-        fn may_have(&self, family: Family, key: &[u8]) -> bool {
-            self.engine.may_have(family, key)
-        }
-
-        fn visit(
-            &self,
-            family: Family,
-            after: Option<&[u8]>,
-            visit: &mut Visit<'_>,
-        ) -> Result<(), StoreError> {
-            self.engine.visit(family, after, visit)
-        }
-
-        fn rows_with_prefix(
-            &self,
-            family: Family,
-            prefix: &[u8],
-            limit: usize,
-        ) -> Result<Vec<EncodedRow>, StoreError> {
-            self.engine.rows_with_prefix(family, prefix, limit)
-        }
-
-        fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {
-            if self.left.get() == 0 {
-                let source = io::ErrorKind::Interrupted.into();
-                return Err(StoreError::Directory { path: "/".into(), source });
-            }
-            self.left.set(self.left.get() - 1);
-            self.engine.write(writes, sync)
-        }
-    }
-
-    /// Every raw row of a store of format 2.
-    fn fill(engine: &dyn Engine) {
-        let unhex = |text: &str| -> Vec<u8> {
-            let text = text.trim_start_matches('-');
-            let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
-            (0..text.len()).step_by(2).map(byte).collect()
-        };
-        let mut writes = Writes::default();
-        for line in include_str!("../../tests/store/snapshots/format-2.txt").lines() {
-            let mut parts = line.split(' ');
-            let name = parts.next().expect("a family");
-            let family = FAMILIES.into_iter().find(|family| family.name == name);
-            let [key, value] = [parts.next(), parts.next()].map(|part| unhex(part.expect("hex")));
-            writes.put(family.expect("a known family"), key, value);
-        }
-        engine.write(writes, true).expect("write");
-    }
-
-    fn dump(engine: &dyn Engine) -> Vec<(&'static str, Vec<EncodedRow>)> {
-        let rows = |family| engine.rows(family, None, usize::MAX).expect("rows");
-        FAMILIES.map(|family| (family.name, rows(family))).to_vec()
-    }
+    const FORMAT_2: &str = include_str!("../../tests/store/snapshots/format-2.txt");
 
     #[test]
     fn a_migration_that_is_cut_short_anywhere_can_be_run_again() {
         let expected = MemoryEngine::default();
-        fill(&expected);
+        fill(&expected, FORMAT_2);
         run(&expected).expect("an undisturbed run");
         for writes in 0.. {
             let engine = MemoryEngine::default();
-            fill(&engine);
-            let failing = Failing { engine: &engine, left: Cell::new(writes) };
-            let outcome = run_in_portions(&failing, 1);
+            fill(&engine, FORMAT_2);
+            let outcome = run_in_portions(&Failing::after(&engine, writes), 1);
             run_in_portions(&engine, 1).expect("the second run");
             assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
             if outcome.is_ok() {
@@ -265,35 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn opening_a_half_migrated_store_finishes_the_migration() {
-        let expected = MemoryEngine::default();
-        fill(&expected);
-        run(&expected).expect("an undisturbed run");
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let (path, options) = (directory.path(), RocksOptions::default());
-        fs::write(path.join("FORMAT"), "dfs-store 2\n").expect("write");
-        let engine = RocksEngine::open(path, &options, &|_| {}).expect("open");
-        fill(&engine);
-        let failing = Failing { engine: &engine, left: Cell::new(4) };
-        run_in_portions(&failing, 1).expect_err("cut short");
-        drop(engine);
-        assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), "dfs-store 2\n");
-        let store = RocksStore::open(path, &options).expect("open");
-        for (family, rows) in FAMILIES.into_iter().zip(dump(&expected)) {
-            assert_eq!(store.rows(family, None, usize::MAX).expect("rows"), rows.1);
-        }
-        assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), "dfs-store 3\n");
-    }
-
-    #[test]
     fn a_damaged_row_stays_and_the_others_are_migrated() {
         let engine = MemoryEngine::default();
-        fill(&engine);
+        fill(&engine, FORMAT_2);
         let damaged = vec![RECORD_1, 200];
         let mut writes = Writes::default();
         writes.put(META, vec![0; 32], damaged.clone());
         writes.put(DOWNLOAD, vec![0; 32], damaged.clone());
-        engine.write(writes, true).expect("write");
+        engine.write(writes).expect("write");
         run(&engine).expect("the migration");
         assert_eq!(engine.row(META, &[0; 32]).expect("row"), Some(damaged.clone()));
         assert_eq!(engine.row(DOWNLOAD, &[0; 32]).expect("row"), Some(damaged));

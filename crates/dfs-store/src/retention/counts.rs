@@ -4,43 +4,23 @@
 //! crash too.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
 
-use super::leases::Removing;
+use super::Locked;
 use crate::engine::{Engine, Writes};
 use crate::error::{Damage, StoreError};
 use crate::layout::{COUNT, FAMILIES, Family, REMOVED};
 
-/// Keeps the counters of families and their rows together.
-///
-/// Commits that put rows which are there already, the progress of a download
-/// for example, share the lock, so that RocksDB syncs them together. A commit
-/// that adds or deletes rows of a counted family takes the lock alone.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    lock: RwLock<()>,
-}
-
-impl Counts {
-    /// Writes durably, with the counters of the families whose number of rows
-    /// changes.
-    pub(super) fn write(&self, engine: &impl Engine, mut writes: Writes) -> Result<(), StoreError> {
-        if !writes.changes().iter().any(|write| write.family.counted) {
-            return engine.write(writes, true);
-        }
-        {
-            let _shared = self.lock.read().unwrap_or_else(PoisonError::into_inner);
-            if differences(engine, &writes)?.is_empty() {
-                return engine.write(writes, true);
-            }
-        }
-        let _alone = self.lock.write().unwrap_or_else(PoisonError::into_inner);
-        for (name, difference) in differences(engine, &writes)? {
-            let count = counter(engine, name)?.saturating_add_signed(difference);
-            put(&mut writes, name, count);
-        }
-        engine.write(writes, true)
+/// Appends the counters of the families whose number of rows changes.
+pub(super) fn append(
+    engine: &impl Engine,
+    _: &Locked<'_>,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    for (name, difference) in differences(engine, writes)? {
+        let count = counter(engine, name)?.saturating_add_signed(difference);
+        put(writes, name, count);
     }
+    Ok(())
 }
 
 /// By how much the writes change the number of rows of each counted family.
@@ -75,8 +55,8 @@ pub(super) fn counter(engine: &impl Engine, name: &'static str) -> Result<u64, S
 /// Adds to the counter of removed bytes.
 pub(super) fn add_removed(
     engine: &impl Engine,
+    _: &Locked<'_>,
     writes: &mut Writes,
-    _: &Removing<'_>,
     bytes: u64,
 ) -> Result<(), StoreError> {
     if bytes > 0 {
@@ -88,7 +68,7 @@ pub(super) fn add_removed(
 /// Takes bytes off the counter of removed bytes.
 pub(super) fn forget_removed(
     engine: &impl Engine,
-    _: &Removing<'_>,
+    _: &Locked<'_>,
     bytes: u64,
 ) -> Result<(), StoreError> {
     if bytes == 0 {
@@ -97,7 +77,7 @@ pub(super) fn forget_removed(
     let mut writes = Writes::default();
     put(&mut writes, REMOVED, counter(engine, REMOVED)?.saturating_sub(bytes));
     // Not synced: a crash that brings the old value back costs one compaction.
-    engine.write(writes, false)
+    engine.write(writes)
 }
 
 fn put(writes: &mut Writes, name: &'static str, count: u64) {

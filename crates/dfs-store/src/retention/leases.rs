@@ -19,8 +19,11 @@ pub(super) struct Removing<'a> {
 }
 
 impl Leases {
-    pub(super) fn lease(&self, hash: &ChunkHash) {
-        *self.lock().entry(*hash).or_insert(0) += 1;
+    pub(super) fn lease(&self, hashes: &[ChunkHash]) {
+        let mut counts = self.lock();
+        for hash in hashes {
+            *counts.entry(*hash).or_insert(0) += 1;
+        }
     }
 
     pub(super) fn release(&self, hashes: &[ChunkHash]) {

@@ -1,18 +1,20 @@
-//! What is kept and what is removed: references of pages and chunks, leases,
+//! What is kept and what is removed: references of pages, presence of chunks, leases,
 //! pending deletes, and the counters that change with them.
 //!
 //! `docs/store-format.md`, section 6, specifies the rows as a state machine;
 //! this module is that machine, above any [`Engine`]. It does not know how
 //! chunks become durable, nor how their space is given back.
 //!
-//! Locks, in the order in which they are taken: leases, counters. The set of
-//! busy owners is a leaf.
+//! Locks, in the order in which they are taken: [`Locked`], leases. The set of
+//! busy owners is a leaf. No lock is held while the write-ahead log is synced.
 
 mod counts;
 mod leases;
+mod presence;
 mod references;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfs_core::{ChunkHash, Page, TreeHash};
@@ -20,14 +22,15 @@ use dfs_core::{ChunkHash, Page, TreeHash};
 use crate::batch::{Batch, Change};
 use crate::engine::{Engine, Writes};
 use crate::error::{Damage, StoreError, report};
-use crate::layout::{self, CHUNK, Family, PAGE, REF, RefKind};
+use crate::layout::{self, CHUNK, Family, INTENT, PAGE, REF, RefKind};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
+use crate::portion::Portion;
 use crate::store::Released;
-use crate::table::Table;
-use crate::tables::Pages;
-use counts::Counts;
+use crate::table::{Key, Table};
+use crate::tables::{Intents, Pages, PortionNumber};
 use leases::Leases;
+use presence::Presence;
 
 /// Pages that one step releases. A page has about 2,000 chunks.
 const STEP_PAGES: u64 = 4;
@@ -35,6 +38,8 @@ const STEP_PAGES: u64 = 4;
 const STEP_ROWS: usize = 256;
 /// Chunks that are discarded under one lock.
 const DISCARD_PORTION: usize = 256;
+/// Portions that are discarded under one lock when a store is opened.
+const RECOVER_ROWS: usize = 16;
 /// Bytes that a discarded chunk counts as for [`layout::REMOVED`]: the average
 /// of the default profile. Its real length would have to be read.
 const DISCARDED_CHUNK: u64 = 64 << 10;
@@ -42,12 +47,20 @@ const DISCARDED_CHUNK: u64 = 64 << 10;
 /// The state beside the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
+    rows: Mutex<()>,
     leases: Leases,
-    counts: Counts,
     /// Owners whose pending deletes belong to an addition or a removal of this
     /// process. [`Self::release_step`] leaves them alone.
     busy: Mutex<HashSet<Owner>>,
+    /// Number of the next portion. [`Self::recover`] leaves no row with a number, so
+    /// each process begins with 0.
+    next_portion: AtomicU64,
     metrics: Metrics,
+}
+
+/// Keeps rows as they were read until the writes that depend on them are written.
+struct Locked<'a> {
+    _guard: MutexGuard<'a, ()>,
 }
 
 impl Retention {
@@ -55,43 +68,112 @@ impl Retention {
         Self { metrics, ..Self::default() }
     }
 
-    pub(crate) fn lease(&self, hash: &ChunkHash) {
-        self.leases.lease(hash);
+    pub(crate) fn lease(&self, hashes: &[ChunkHash]) {
+        self.leases.lease(hashes);
     }
 
     pub(crate) fn end_leases(&self, hashes: &[ChunkHash]) {
         self.leases.release(hashes);
     }
 
+    /// Which of the chunks are present.
+    pub(crate) fn are_stored(
+        &self,
+        engine: &impl Engine,
+        hashes: &[ChunkHash],
+    ) -> Result<Vec<bool>, StoreError> {
+        presence::are_stored(engine, hashes)
+    }
+
+    /// Notes that chunks are about to be put.
+    pub(crate) fn begin_portion(
+        &self,
+        engine: &impl Engine,
+        hashes: Vec<ChunkHash>,
+    ) -> Result<Portion, StoreError> {
+        let number = PortionNumber(self.next_portion.fetch_add(1, Ordering::Relaxed));
+        let mut writes = Writes::default();
+        writes.put(INTENT, number.encode(), Intents::encode(&hashes));
+        // Not synced: if the system crashes before the log is synced anyway, the
+        // chunks stay without a row.
+        engine.write(writes)?;
+        Ok(Portion::new(number, hashes))
+    }
+
+    /// Removes what an earlier process has put and not recorded. To be called before
+    /// anything is put.
+    pub(crate) fn recover(&self, engine: &impl Engine) -> Result<(), StoreError> {
+        loop {
+            let rows = engine.rows(INTENT, None, RECOVER_ROWS)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let mut keys = Vec::new();
+            let mut hashes = Vec::new();
+            for (key, value) in rows {
+                let number =
+                    PortionNumber::decode(&key).ok_or(Damage::KeyLength { len: key.len() });
+                match number.and_then(|number| Intents::decode(&number, &value)) {
+                    Ok(portion) => hashes.extend(portion),
+                    // Its chunks stay without a row.
+                    Err(damage) => {
+                        let error = report(&damaged(INTENT, &key, damage));
+                        tracing::error!(error, "an interrupted write of chunks was passed over");
+                    }
+                }
+                keys.push(key);
+            }
+            self.remove_unrecorded(engine, &hashes, keys)?;
+        }
+    }
+
+    /// Deletes chunks that are not recorded, whether a page contains them or not, and
+    /// these rows of family `intent`.
+    fn remove_unrecorded(
+        &self,
+        engine: &impl Engine,
+        hashes: &[ChunkHash],
+        intents: Vec<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let locked = self.lock();
+        let mut writes = Writes::default();
+        let mut chunks = 0;
+        for (hash, is_stored) in hashes.iter().zip(presence::are_stored(engine, hashes)?) {
+            if !is_stored && engine.may_have(CHUNK, hash.as_bytes()) {
+                writes.delete(CHUNK, hash.as_bytes().to_vec());
+                chunks += 1;
+            }
+        }
+        intents.into_iter().for_each(|key| writes.delete(INTENT, key));
+        counts::add_removed(engine, &locked, &mut writes, chunks * DISCARDED_CHUNK)?;
+        engine.write(writes)?;
+        self.metrics.chunks_removed.inc_by(chunks);
+        Ok(())
+    }
+
     /// Writes a batch with its references and counters.
     pub(crate) fn commit(&self, engine: &impl Engine, batch: &Batch) -> Result<(), StoreError> {
-        let mut writes = Writes::default();
-        let mut changes_pages = false;
         let mut reassigned = Vec::new();
         for change in batch.changes() {
-            references::append(&mut writes, change);
             match change {
-                Change::Staged { owner, .. } => {
-                    self.busy().insert(*owner);
-                    changes_pages = true;
-                }
-                Change::Page { .. } => changes_pages = true,
-                Change::Reassign { from, .. } => {
-                    reassigned.push(*from);
-                    changes_pages = true;
-                }
+                Change::Staged { owner, .. } => drop(self.busy().insert(*owner)),
+                Change::Reassign { from, .. } => reassigned.push(*from),
                 Change::Put { .. }
                 | Change::Delete { .. }
                 | Change::Chunk { .. }
+                | Change::Portion { .. }
+                | Change::Page { .. }
                 | Change::PendingDelete { .. } => {}
             }
         }
         {
-            // A release must not run between its checks and its batch while an
-            // owner comes back.
-            let _removing = changes_pages.then(|| self.leases.removing());
-            self.counts.write(engine, writes)?;
+            let locked = self.lock();
+            let mut writes = Writes::default();
+            references::append(engine, &locked, &mut writes, batch.changes())?;
+            counts::append(engine, &locked, &mut writes)?;
+            engine.write(writes)?;
         }
+        engine.sync()?;
         for owner in reassigned {
             // The batch is durable, so an error here is no failure of the commit:
             // the owner stays busy, and its pending deletes wait for a restart.
@@ -157,34 +239,39 @@ impl Retention {
         }
     }
 
-    /// Removes those of the chunks that no page references and that are not
-    /// leased.
+    /// Ends a lease of each chunk, and removes those of them and of the chunks of these
+    /// portions that no page references and that are not leased.
     pub(crate) fn discard(
         &self,
         engine: &impl Engine,
-        hashes: &[ChunkHash],
+        leased: &[ChunkHash],
+        portions: &[Portion],
     ) -> Result<(), StoreError> {
-        self.leases.release(hashes);
-        // In portions, so that other threads get to lease in between.
-        for portion in hashes.chunks(DISCARD_PORTION) {
+        self.leases.release(leased);
+        let mut hashes = leased.to_vec();
+        hashes.extend(portions.iter().flat_map(Portion::hashes));
+        hashes.sort_unstable();
+        hashes.dedup();
+        // In steps, so that other threads get to lease in between.
+        for hashes in hashes.chunks(DISCARD_PORTION) {
+            let locked = self.lock();
             let removing = self.leases.removing();
             let mut writes = Writes::default();
-            let mut chunks = 0;
-            for hash in portion {
-                if engine.may_have(CHUNK, hash.as_bytes())
-                    && !removing.is_leased(hash)
-                    && !references::is_used(engine, hash, None)?
-                {
-                    writes.delete(CHUNK, hash.as_bytes().to_vec());
-                    chunks += 1;
-                }
-            }
-            counts::add_removed(engine, &mut writes, &removing, chunks * DISCARDED_CHUNK)?;
-            // Not synced: a chunk that a crash brings back does no harm.
-            engine.write(writes, false)?;
+            let mut presence = Presence::default();
+            presence.load(engine, &locked, hashes.iter().copied())?;
+            let chunks = presence.remove_unused(engine, &removing, &mut writes).len() as u64;
+            presence.append(&mut writes);
+            counts::add_removed(engine, &locked, &mut writes, chunks * DISCARDED_CHUNK)?;
+            // Not synced: a chunk that a crash brings back is found when the store is
+            // opened, by its row in `intent` or in `have`.
+            engine.write(writes)?;
             self.metrics.chunks_removed.inc_by(chunks);
         }
-        Ok(())
+        let mut writes = Writes::default();
+        for portion in portions {
+            writes.delete(INTENT, portion.number().encode());
+        }
+        if writes.is_empty() { Ok(()) } else { engine.write(writes) }
     }
 
     /// Number of rows of a counted family.
@@ -203,8 +290,7 @@ impl Retention {
         engine: &impl Engine,
         bytes: u64,
     ) -> Result<(), StoreError> {
-        let removing = self.leases.removing();
-        counts::forget_removed(engine, &removing, bytes)
+        counts::forget_removed(engine, &self.lock(), bytes)
     }
 
     /// Transition R2 of the format document: an owner no longer needs a page.
@@ -215,8 +301,8 @@ impl Retention {
         owner: Owner,
         root: &TreeHash,
     ) -> Result<u64, StoreError> {
-        // This lock keeps out leases and commits of pages until the batch is
-        // written.
+        // These locks keep out leases and commits of pages until the batch is written.
+        let locked = self.lock();
         let removing = self.leases.removing();
         let pending = layout::pending_delete(owner, root);
         if !engine.has(REF, &pending)? {
@@ -233,8 +319,8 @@ impl Retention {
         } else {
             writes.delete(PAGE, key.to_vec());
             match read_page(engine, root) {
-                // Which chunks the page has cannot be told any more. Their
-                // references stay, and so do they; other pages are released.
+                // Which chunks the page has cannot be told any more. They count as
+                // being in one page more for ever, and stay; other pages are released.
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Corrupt { .. })) => {
                     let error = report(&error);
                     tracing::error!(page = %root, error, "the chunks of a page were not removed");
@@ -245,24 +331,17 @@ impl Retention {
             }
         };
         if let Some(page) = page {
-            let mut leaves = page.leaves().to_vec();
-            leaves.sort_unstable_by_key(|leaf| leaf.hash);
-            leaves.dedup();
-            for leaf in leaves {
-                writes.delete(REF, layout::chunk_in_page(&leaf.hash, root));
-                // Of a download that was cut short, most chunks never came.
-                if engine.may_have(CHUNK, leaf.hash.as_bytes())
-                    && !removing.is_leased(&leaf.hash)
-                    && !references::is_used(engine, &leaf.hash, Some(root))?
-                {
-                    writes.delete(CHUNK, leaf.hash.as_bytes().to_vec());
-                    bytes += u64::from(leaf.len);
-                    chunks += 1;
-                }
-            }
+            let mut presence = Presence::default();
+            presence.load(engine, &locked, presence::hashes_of(&page))?;
+            presence.remove_page(&page);
+            let removed = presence.remove_unused(engine, &removing, &mut writes);
+            presence.append(&mut writes);
+            chunks = removed.len() as u64;
+            bytes = bytes_of(&page, removed);
         }
-        counts::add_removed(engine, &mut writes, &removing, bytes)?;
-        engine.write(writes, true)?;
+        counts::add_removed(engine, &locked, &mut writes, bytes)?;
+        // Not synced: a crash of the system brings the pending delete back too.
+        engine.write(writes)?;
         self.metrics.pages_released.inc();
         self.metrics.chunks_removed.inc_by(chunks);
         self.metrics.removed.inc_by(bytes);
@@ -276,7 +355,11 @@ impl Retention {
         tracing::error!(error = report(&damage), "a pending delete was dropped");
         let mut writes = Writes::default();
         writes.delete(REF, key.to_vec());
-        engine.write(writes, true)
+        engine.write(writes)
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        Locked { _guard: self.rows.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     fn busy(&self) -> MutexGuard<'_, HashSet<Owner>> {
@@ -289,6 +372,13 @@ fn read_page(engine: &impl Engine, root: &TreeHash) -> Result<Option<Page>, Stor
     let key = root.as_bytes();
     let Some(row) = engine.row(PAGE, key)? else { return Ok(None) };
     Pages::decode(root, &row).map(Some).map_err(|source| damaged(PAGE, key, source))
+}
+
+/// Bytes of those leaves of a page that have these hashes.
+fn bytes_of(page: &Page, hashes: Vec<ChunkHash>) -> u64 {
+    let mut hashes: HashSet<ChunkHash> = hashes.into_iter().collect();
+    let removed = page.leaves().iter().filter(|leaf| hashes.remove(&leaf.hash));
+    removed.map(|leaf| u64::from(leaf.len)).sum()
 }
 
 fn damaged(family: Family, key: &[u8], source: Damage) -> StoreError {
@@ -324,7 +414,7 @@ mod tests {
         writes.put(PAGE, damaged.as_bytes().to_vec(), &b"no page"[..]);
         let unreadable = vec![RefKind::PendingDelete as u8, 0];
         writes.put(REF, unreadable.clone(), &[][..]);
-        engine.write(writes, true).expect("write");
+        engine.write(writes).expect("write");
 
         // The additions that have staged them have ended with their process.
         let restarted = Retention::default();
@@ -342,8 +432,8 @@ mod tests {
     fn chunks_that_are_not_stored_count_as_no_removed_bytes() {
         let (retention, engine) = (Retention::default(), MemoryEngine::default());
         let absent = ChunkHash::of(b"absent");
-        retention.lease(&absent);
-        retention.discard(&engine, &[absent]).expect("discard");
+        retention.lease(&[absent]);
+        retention.discard(&engine, &[absent], &[]).expect("discard");
         assert_eq!(retention.removed(&engine).expect("a counter"), 0);
         assert_eq!(retention.metrics.chunks_removed.get(), 0);
     }

@@ -1,25 +1,82 @@
-//! The rows that a change writes, and the questions that references answer.
+//! The rows that a batch writes, and the questions that references answer.
 //!
 //! References are counted per page, not per file: a file of a terabyte that is
 //! added twice has about 8,000 new rows.
 
-use dfs_core::{ChunkHash, Page, TreeHash};
+use std::collections::HashSet;
 
+use dfs_core::{Page, TreeHash};
+
+use super::Locked;
+use super::presence::{self, Presence};
 use crate::batch::Change;
 use crate::engine::{Engine, Writes};
 use crate::error::StoreError;
-use crate::layout::{self, CHUNK, PAGE, REF, RefKind};
+use crate::layout::{self, CHUNK, INTENT, PAGE, REF, RefKind};
 use crate::owner::Owner;
-use crate::table::Table;
+use crate::table::{Key, Table};
 use crate::tables::Pages;
 
-/// Appends the rows of a change.
-pub(super) fn append(writes: &mut Writes, change: &Change) {
+/// Appends the rows of all changes.
+pub(super) fn append(
+    engine: &impl Engine,
+    locked: &Locked<'_>,
+    writes: &mut Writes,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let new_pages = new_pages(engine, changes)?;
+    let mut presence = Presence::default();
+    presence.load(engine, locked, new_pages.iter().flat_map(|page| presence::hashes_of(page)))?;
+    for page in new_pages {
+        presence.add_page(page);
+    }
+    presence.load(
+        engine,
+        locked,
+        changes.iter().flat_map(|change| match change {
+            Change::Chunk { hash, .. } => std::slice::from_ref(hash).iter().copied(),
+            Change::Portion { hashes, .. } => hashes.iter().copied(),
+            Change::Put { .. }
+            | Change::Delete { .. }
+            | Change::Page { .. }
+            | Change::Staged { .. }
+            | Change::Reassign { .. }
+            | Change::PendingDelete { .. } => [].iter().copied(),
+        }),
+    )?;
+    for change in changes {
+        append_one(writes, &mut presence, change);
+    }
+    presence.append(writes);
+    Ok(())
+}
+
+/// The pages of the changes that are not in the store, each once.
+fn new_pages<'a>(engine: &impl Engine, changes: &'a [Change]) -> Result<Vec<&'a Page>, StoreError> {
+    let mut seen = HashSet::new();
+    let mut pages = Vec::new();
+    for change in changes {
+        let (Change::Page { root, page, .. } | Change::Staged { root, page, .. }) = change else {
+            continue;
+        };
+        if seen.insert(root) && !engine.has(PAGE, root.as_bytes())? {
+            pages.push(page);
+        }
+    }
+    Ok(pages)
+}
+
+fn append_one(writes: &mut Writes, presence: &mut Presence, change: &Change) {
     match change {
         Change::Put { family, key, value } => writes.put(*family, key.clone(), value.clone()),
         Change::Delete { family, key } => writes.delete(*family, key.clone()),
         Change::Chunk { hash, bytes } => {
             writes.put(CHUNK, hash.as_bytes().to_vec(), bytes.clone());
+            presence.set_stored(hash);
+        }
+        Change::Portion { number, hashes } => {
+            hashes.iter().for_each(|hash| presence.set_stored(hash));
+            writes.delete(INTENT, number.encode());
         }
         Change::Page { owner, root, page } => {
             put_page(writes, *owner, root, page);
@@ -48,20 +105,7 @@ pub(super) fn append(writes: &mut Writes, change: &Change) {
 
 fn put_page(writes: &mut Writes, owner: Owner, root: &TreeHash, page: &Page) {
     writes.put(PAGE, root.as_bytes().to_vec(), Pages::encode(page));
-    for leaf in page.leaves() {
-        writes.put(REF, layout::chunk_in_page(&leaf.hash, root), &[][..]);
-    }
     writes.put(REF, layout::page_of_owner(root, owner), &[][..]);
-}
-
-/// Whether a page other than `except` contains the chunk.
-pub(super) fn is_used(
-    engine: &impl Engine,
-    hash: &ChunkHash,
-    except: Option<&TreeHash>,
-) -> Result<bool, StoreError> {
-    let except = except.map(|root| layout::chunk_in_page(hash, root));
-    has_other(engine, &layout::pages_of_chunk(hash), except.as_deref())
 }
 
 /// Whether an owner other than `except` needs the page.

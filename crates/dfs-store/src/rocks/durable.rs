@@ -1,16 +1,16 @@
-//! The ordering rule: knowing whether chunks that bypassed the write-ahead log
-//! have reached the disk.
+//! Knowing what has reached the disk: chunks that bypassed the write-ahead log, which
+//! a flush makes durable, and rows in the log, which a sync makes durable.
 //!
-//! "Already present" is not "durable". A chunk that another job put a moment
-//! ago may still be in memory only. So a commit that relies on chunks flushes if
-//! any chunk at all is unflushed, not only if its own job has put one.
+//! One flush or sync covers what several threads have put, so commits that arrive
+//! during a sync share the next one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::StoreError;
 
-/// Counts puts, and how many of them a completed flush covers.
+/// Counts puts, and how many of them a completed flush covers. For the write-ahead log,
+/// a put is a batch and a flush is a sync.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
     /// Puts that have begun. Readers may observe a put before it returns, so a

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use dfs_core::ChunkHash;
 use rocksdb::{
     ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, PrefixRange, ReadOptions,
     WriteBatch, WriteOptions,
 };
 
+use super::durable::Watermark;
 use super::options::{RocksOptions, Tune};
 use crate::engine::{Engine, Visit, Writes};
 use crate::error::{RocksError, StoreError};
@@ -17,6 +19,8 @@ use crate::store::EncodedRow;
 pub(crate) struct RocksEngine {
     db: DB,
     path: PathBuf,
+    /// What of the write-ahead log is synced.
+    log: Watermark,
 }
 
 impl RocksEngine {
@@ -26,7 +30,7 @@ impl RocksEngine {
         tune: Tune<'_>,
     ) -> Result<Self, StoreError> {
         let db = options.open(path, tune).map_err(|error| locked(path, error))?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db, path: path.to_owned(), log: Watermark::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,11 +52,15 @@ impl RocksEngine {
         self.checked(self.db.get_pinned_cf_opt(self.family(CHUNK), key, &options))
     }
 
-    /// Puts a chunk that bypasses the write-ahead log.
-    pub(super) fn put_unlogged(&self, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    /// Puts chunks that bypass the write-ahead log.
+    pub(super) fn put_unlogged(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.checked(self.db.put_cf_opt(self.family(CHUNK), key, bytes, &options))
+        let family = self.family(CHUNK);
+        for (hash, bytes) in chunks {
+            self.checked(self.db.put_cf_opt(family, hash.as_bytes(), bytes, &options))?;
+        }
+        Ok(())
     }
 
     pub(super) fn flush_chunks(&self) -> Result<(), StoreError> {
@@ -80,6 +88,15 @@ impl Engine for RocksEngine {
     fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self.checked(self.db.get_pinned_cf(self.family(family), key))?;
         Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn values(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let values = self.db.batched_multi_get_cf(self.family(family), keys.iter(), false);
+        let values = values.into_iter().map(|value| {
+            let value = self.checked(value)?;
+            Ok(value.map(|value| value.to_vec()))
+        });
+        values.collect()
     }
 
     fn has(&self, family: Family, key: &[u8]) -> Result<bool, StoreError> {
@@ -130,7 +147,7 @@ impl Engine for RocksEngine {
         rows.collect()
     }
 
-    fn write(&self, writes: Writes, sync: bool) -> Result<(), StoreError> {
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for write in writes.changes() {
             let family = self.family(write.family);
@@ -139,9 +156,11 @@ impl Engine for RocksEngine {
                 None => batch.delete_cf(family, &write.key),
             }
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        self.checked(self.db.write_opt(batch, &options))
+        self.log.put(|| self.checked(self.db.write(batch)))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.log.flush(|| self.checked(self.db.flush_wal(true)))
     }
 }
 

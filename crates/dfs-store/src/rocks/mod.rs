@@ -1,6 +1,6 @@
 //! The store on disk: RocksDB with the families of [`crate::layout`].
 //!
-//! [`durable`] owns the ordering rule, [`reclaim`] the disk space of removed
+//! [`durable`] knows what has reached the disk, [`reclaim`] owns the disk space of removed
 //! chunks, [`options`] every setting of RocksDB, and [`engine`] rows and errors.
 //! References and counters are in [`crate::retention`].
 
@@ -22,9 +22,10 @@ use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::format;
-use crate::layout::{CHUNK, Family, ITEM};
+use crate::layout::{Family, ITEM};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
+use crate::portion::Portion;
 use crate::retention::Retention;
 use crate::space::Space;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
@@ -49,9 +50,10 @@ impl RocksStore {
     /// Opens the store in `path`; creates it if the directory is absent or
     /// empty. A store of an older format is migrated first.
     ///
-    /// Pending deletes of an earlier process are not carried out here, so that
-    /// a large one does not delay the start: call
-    /// [`MetaStore::release_step`] until nothing is left.
+    /// Removes the chunks that an earlier process has put and not recorded: a few
+    /// milliseconds for each GiB of them. Its pending deletes are not carried out here,
+    /// so that a large one does not delay the start: call [`MetaStore::release_step`]
+    /// until nothing is left.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if a process has it open, [`StoreError::Newer`],
@@ -68,10 +70,12 @@ impl RocksStore {
         let engine = RocksEngine::open(path, options, tune)?;
         format::migrate(path, found, &engine)?;
         let metrics = Metrics::default();
+        let retention = Retention::new(metrics.clone());
+        retention.recover(&engine)?;
         Ok(Self {
             engine,
             watermark: Watermark::default(),
-            retention: Retention::new(metrics.clone()),
+            retention,
             reclaimer: Reclaimer::default(),
             space: Space::new(path.to_owned()),
             metrics,
@@ -110,7 +114,7 @@ impl RocksStore {
 
     /// What must be true before a batch is written.
     fn prepare(&self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.relies_on_chunks() {
+        if batch.has_portions() {
             self.flush()?;
         }
         let bytes = batch.chunk_bytes();
@@ -119,11 +123,8 @@ impl RocksStore {
 }
 
 impl ChunkStore for RocksStore {
-    fn has_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        // The filter answers for almost every absent chunk. The C interface
-        // cannot look for a key without its value, so a present one is read.
-        let key = hash.as_bytes();
-        Ok(self.engine.may_have(CHUNK, key) && self.engine.chunk(key)?.is_some())
+    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.retention.are_stored(&self.engine, hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
@@ -136,25 +137,28 @@ impl ChunkStore for RocksStore {
         Ok(chunk)
     }
 
-    fn put_chunk(&self, hash: &ChunkHash, bytes: &[u8]) -> Result<(), StoreError> {
-        self.check_space(bytes.len())?;
-        self.watermark.put(|| self.engine.put_unlogged(hash.as_bytes(), bytes))?;
-        self.metrics.chunks_put.inc();
-        self.metrics.put.inc_by(bytes.len() as u64);
-        Ok(())
+    fn put_chunks(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, StoreError> {
+        let bytes = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.check_space(bytes)?;
+        let hashes = chunks.iter().map(|(hash, _)| *hash).collect();
+        let portion = self.retention.begin_portion(&self.engine, hashes)?;
+        self.watermark.put(|| self.engine.put_unlogged(chunks))?;
+        self.metrics.chunks_put.inc_by(chunks.len() as u64);
+        self.metrics.put.inc_by(bytes as u64);
+        Ok(portion)
     }
 
-    fn lease_chunk(&self, hash: &ChunkHash) -> Result<bool, StoreError> {
-        self.retention.lease(hash);
-        self.has_chunk(hash)
+    fn lease_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        self.retention.lease(hashes);
+        self.has_chunks(hashes)
     }
 
     fn release_chunks(&self, hashes: &[ChunkHash]) {
         self.retention.end_leases(hashes);
     }
 
-    fn discard_chunks(&self, hashes: &[ChunkHash]) -> Result<(), StoreError> {
-        self.retention.discard(&self.engine, hashes)
+    fn discard_chunks(&self, leased: &[ChunkHash], portions: &[Portion]) -> Result<(), StoreError> {
+        self.retention.discard(&self.engine, leased, portions)
     }
 
     fn chunk_count(&self) -> Result<u64, StoreError> {

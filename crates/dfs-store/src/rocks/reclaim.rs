@@ -287,9 +287,8 @@ mod tests {
         std::thread::spawn(move || {
             for n in 2..50 {
                 let (owner, root) = store_page(&committing, n);
-                committing.flush().expect("flush");
                 let leased = [ChunkHash::of(b"absent")];
-                committing.discard_chunks(&leased).expect("discard");
+                committing.discard_chunks(&leased, &[]).expect("discard");
                 if n % 8 == 0 {
                     let batch = Batch::default();
                     committing.release_pages(owner, &[root], &batch).expect("release");
@@ -334,10 +333,11 @@ mod tests {
     fn store_page(store: &RocksStore, n: u8) -> (Owner, TreeHash) {
         let bytes = [n; 8 << 10];
         let leaf = Leaf::of(&bytes);
-        store.put_chunk(&leaf.hash, &bytes).expect("put");
+        let portion = store.put_chunks(&[(leaf.hash, &bytes)]).expect("put");
         let page = Page::new(vec![leaf]).expect("a page");
         let (owner, root) = (Owner::staging([n; 32]), page.root().hash);
-        store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
+        let mut batch = Batch::default();
+        store.commit(batch.put_page(owner, root, page).chunks_stored(portion)).expect("commit");
         (owner, root)
     }
 }

@@ -4,12 +4,16 @@
 //! [`crate::Table`], and a place in [`crate::layout::FAMILIES`].
 
 mod download;
+mod have;
+mod intent;
 mod item;
 mod manifest;
 mod page;
 mod provide;
 
 pub use download::{Destination, DownloadRecord, DownloadState, Downloads, FailureKind};
+pub use have::{Have, Haves};
+pub use intent::{Intents, PortionNumber};
 pub use item::{Item, Items};
 pub use manifest::Manifests;
 pub use page::Pages;

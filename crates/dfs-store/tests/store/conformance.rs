@@ -5,9 +5,9 @@ use dfs_core::{
     ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree, TreeHash,
 };
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items,
-    Manifests, MemoryStore, Owner, Pages, ProvideRecord, Provides, RocksOptions, RocksStore, Store,
-    Tables,
+    Batch, ChunkStore, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item,
+    Items, Manifests, MemoryStore, Owner, Pages, Portion, ProvideRecord, Provides, RocksOptions,
+    RocksStore, Store, Tables, layout,
 };
 
 /// A one-chunk file: its chunk, page and manifest.
@@ -46,6 +46,18 @@ pub(crate) fn rows(sample: &Sample) -> Batch {
     batch
 }
 
+/// Puts chunks that nothing records yet.
+pub(crate) fn put(store: &impl ChunkStore, chunks: &[&[u8]]) -> Portion {
+    let chunks: Vec<_> = chunks.iter().map(|bytes| (ChunkHash::of(bytes), *bytes)).collect();
+    store.put_chunks(&chunks).expect("put")
+}
+
+/// Puts chunks and records them.
+pub(crate) fn put_and_record(store: &impl Store, chunks: &[&[u8]]) {
+    let portion = put(store, chunks);
+    store.commit(Batch::default().chunks_stored(portion)).expect("record the chunks");
+}
+
 fn download(sample: &Sample) -> DownloadRecord {
     DownloadRecord {
         started_ms: 7,
@@ -63,33 +75,72 @@ fn download(sample: &Sample) -> DownloadRecord {
     }
 }
 
-fn chunks_are_found_by_their_hash(store: &impl Store) {
+fn chunks_are_present_once_they_are_recorded(store: &impl Store) {
     let sample = sample(1);
-    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
-    assert_eq!(store.chunk(&sample.leaf.hash).expect("get"), None);
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put twice");
-    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
-    store.flush().expect("flush");
-    let bytes = store.chunk(&sample.leaf.hash).expect("get").expect("present");
-    assert_eq!(bytes, sample.bytes);
+    let hash = sample.leaf.hash;
+    assert!(!store.has_chunk(&hash).expect("has"));
+    assert_eq!(store.chunk(&hash).expect("get"), None);
+    let portion = put(store, &[&sample.bytes]);
+    assert_eq!(portion.hashes(), [hash]);
+    assert!(!store.has_chunk(&hash).expect("has"), "a crash would lose it");
+    assert_eq!(store.chunk(&hash).expect("get").expect("it can be read"), sample.bytes);
+    let again = put(store, &[&sample.bytes]);
+    store.commit(Batch::default().chunks_stored(portion)).expect("commit");
+    assert!(store.has_chunk(&hash).expect("has"));
+    store.commit(Batch::default().chunks_stored(again)).expect("commit");
+    let absent = ChunkHash::of(b"absent");
+    assert_eq!(store.has_chunks(&[absent, hash, absent]).expect("has"), [false, true, false]);
+    assert_eq!(store.rows(layout::INTENT, None, 9).expect("rows").len(), 0);
 }
 
 fn discarding_removes_only_chunks_without_page_and_lease(store: &impl Store) {
     let [kept, leased, lost] = [101, 102, 103].map(sample);
-    for sample in [&kept, &leased, &lost] {
-        store.lease_chunk(&sample.leaf.hash).expect("lease");
-        store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    }
+    let hashes = [&kept, &leased, &lost].map(|sample| sample.leaf.hash);
+    store.lease_chunks(&hashes).expect("lease");
+    let portion = put(store, &[&kept.bytes, &leased.bytes, &lost.bytes]);
     // A page contains the first, another job relies on the second.
-    store.commit(&rows(&kept)).expect("commit");
-    assert!(store.lease_chunk(&leased.leaf.hash).expect("lease"));
-    store.discard_chunks(&[&kept, &leased, &lost].map(|sample| sample.leaf.hash)).expect("discard");
-    assert!(store.has_chunk(&kept.leaf.hash).expect("has"));
-    assert!(store.has_chunk(&leased.leaf.hash).expect("has"));
-    assert!(!store.has_chunk(&lost.leaf.hash).expect("has"));
-    store.discard_chunks(&[leased.leaf.hash]).expect("discard");
+    let mut batch = rows(&kept);
+    store.commit(batch.chunks_stored(portion.clone())).expect("commit");
+    assert_eq!(store.lease_chunks(&[leased.leaf.hash]).expect("lease"), [true]);
+    store.discard_chunks(&hashes, &[portion]).expect("discard");
+    assert_eq!(store.has_chunks(&hashes).expect("has"), [true, true, false]);
+    assert_eq!(store.chunk(&lost.leaf.hash).expect("get"), None);
+    store.discard_chunks(&[leased.leaf.hash], &[]).expect("discard");
     assert!(!store.has_chunk(&leased.leaf.hash).expect("has"));
+    assert_eq!(store.rows(layout::HAVE, None, 9).expect("rows").len(), 1, "of the kept one");
+}
+
+fn discarding_removes_chunks_that_were_never_recorded(store: &impl Store) {
+    let [one, two] = [104, 105].map(sample);
+    store.lease_chunks(&[one.leaf.hash, two.leaf.hash]).expect("lease");
+    let first = put(store, &[&one.bytes]);
+    let second = put(store, &[&two.bytes, &one.bytes]);
+    // Another job has put the second one too, and records it.
+    let other = put(store, &[&two.bytes]);
+    let mut batch = rows(&two);
+    store.commit(batch.chunks_stored(other)).expect("commit");
+    store.discard_chunks(&[one.leaf.hash, two.leaf.hash], &[first, second]).expect("discard");
+    assert_eq!(store.chunk(&one.leaf.hash).expect("get"), None);
+    assert_eq!(store.chunk(&two.leaf.hash).expect("get").expect("recorded"), two.bytes);
+    assert_eq!(store.rows(layout::INTENT, None, 9).expect("rows").len(), 0);
+}
+
+/// The number of pages is kept in the rows of chunks, so a page that is put again
+/// must not count again.
+fn a_page_that_is_put_again_counts_once(store: &impl Store) {
+    let sample = sample(106);
+    let (root, page) = sample.page.clone();
+    let [one, two] = [1, 2].map(|n| Owner::staging([n; 32]));
+    let mut batch = Batch::default();
+    batch.put_chunk(sample.leaf.hash, sample.bytes.clone().into());
+    batch.put_page(one, root.hash, page.clone()).put_page(two, root.hash, page.clone());
+    store.commit(&batch).expect("commit");
+    store.commit(Batch::default().put_page(one, root.hash, page)).expect("commit");
+    store.release_pages(one, &[root.hash], &Batch::default()).expect("release");
+    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
+    store.release_pages(two, &[root.hash], &Batch::default()).expect("release");
+    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
+    assert_eq!(store.rows(layout::HAVE, None, 9).expect("rows").len(), 0);
 }
 
 fn a_batch_applies_as_a_whole_and_in_order(store: &impl Store) {
@@ -233,16 +284,14 @@ fn file_of(chunks: &[&[u8]]) -> (TreeHash, Page, Manifest) {
 
 fn releasing_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
     let (own, shared, leased) = (b"own".as_slice(), b"shared".as_slice(), b"leased".as_slice());
-    for chunk in [own, shared, leased] {
-        store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
-    }
+    put_and_record(store, &[own, shared, leased]);
     let first = file_of(&[own, shared, own, leased]);
     let second = file_of(&[shared]);
     for (root, page, manifest) in [first.clone(), second.clone()] {
         let owner = manifest.cid().into();
         store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
     }
-    assert!(store.lease_chunk(&ChunkHash::of(leased)).expect("lease"));
+    assert_eq!(store.lease_chunks(&[ChunkHash::of(leased)]).expect("lease"), [true]);
     let has = |chunk| store.has_chunk(&ChunkHash::of(chunk)).expect("has");
 
     let owner = first.2.cid().into();
@@ -260,7 +309,7 @@ fn releasing_removes_exactly_what_no_other_owner_needs(store: &impl Store) {
 
 fn a_page_with_two_owners_stays_until_both_release_it(store: &impl Store) {
     let chunk = b"chunk".as_slice();
-    store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
+    put_and_record(store, &[chunk]);
     let (root, page, manifest) = file_of(&[chunk]);
     let (job, cid) = (Owner::staging([9; 32]), Owner::from(manifest.cid()));
     let other = Owner::staging([8; 32]);
@@ -278,7 +327,7 @@ fn a_page_with_two_owners_stays_until_both_release_it(store: &impl Store) {
 
 fn staged_pages_of_a_running_addition_are_not_released(store: &impl Store) {
     let chunk = b"chunk".as_slice();
-    store.put_chunk(&ChunkHash::of(chunk), chunk).expect("put");
+    put_and_record(store, &[chunk]);
     let (root, page, manifest) = file_of(&[chunk]);
     let staging = Owner::staging([9; 32]);
     store.commit(Batch::default().stage_page(staging, root, page.clone())).expect("commit");
@@ -344,8 +393,10 @@ macro_rules! suite {
 }
 
 suite! {
-    chunks_are_found_by_their_hash,
+    chunks_are_present_once_they_are_recorded,
     discarding_removes_only_chunks_without_page_and_lease,
+    discarding_removes_chunks_that_were_never_recorded,
+    a_page_that_is_put_again_counts_once,
     a_batch_applies_as_a_whole_and_in_order,
     records_round_trip_and_go_away,
     rows_are_counted_when_they_appear_and_go,

@@ -5,5 +5,6 @@
 mod conformance;
 mod document;
 mod migration;
+mod recovery;
 mod rocks;
 mod snapshot;

@@ -11,20 +11,30 @@ use rocksdb::{DB, Options};
 use crate::rocks::open;
 use crate::snapshot::{check, dump, path, unhex};
 
-/// Writes a store of format 2 as a release of that time did: from every raw row
-/// of one.
+/// Families of each older format.
+const FAMILIES_2: &[&str] = &["chunk", "page", "meta", "provide", "download", "ref"];
+const FAMILIES_3: &[&str] =
+    &["chunk", "page", "meta", "item", "provide", "download", "ref", "count"];
+
 fn write_format_2(directory: &Path) {
-    fs::write(directory.join("FORMAT"), "dfs-store 2\n").expect("write");
+    write_store(directory, 2, FAMILIES_2);
+}
+
+/// Writes a store of an older format as a release of that time did: from every raw
+/// row of one.
+fn write_store(directory: &Path, version: u32, families: &[&str]) {
+    fs::write(directory.join("FORMAT"), format!("dfs-store {version}\n")).expect("write");
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    let families = ["chunk", "page", "meta", "provide", "download", "ref"];
     let db = DB::open_cf(&options, directory, families).expect("create");
-    for line in fs::read_to_string(path("format-2.txt")).expect("the snapshot").lines() {
+    for line in
+        fs::read_to_string(path(&format!("format-{version}.txt"))).expect("the snapshot").lines()
+    {
         let [family, key, value] = *line.split(' ').collect::<Vec<_>>() else {
             panic!("a line of another form: {line}")
         };
-        let family = db.cf_handle(family).expect("a family of format 2");
+        let family = db.cf_handle(family).expect("a family of that format");
         db.put_cf(family, unhex(key), unhex(value)).expect("put");
     }
 }
@@ -36,10 +46,18 @@ fn a_store_of_format_2_is_migrated_row_by_row() {
     let store = open(directory.path()).expect("open");
     check("format-2-migrated.txt", &dump(&store));
     let format = fs::read_to_string(directory.path().join("FORMAT")).expect("read");
-    assert_eq!(format, "dfs-store 3\n");
+    assert_eq!(format, "dfs-store 4\n");
     drop(store);
     let store = open(directory.path()).expect("open once more");
     check("format-2-migrated.txt", &dump(&store));
+}
+
+#[test]
+fn a_store_of_format_3_is_migrated_row_by_row() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    write_store(directory.path(), 3, FAMILIES_3);
+    let store = open(directory.path()).expect("open");
+    check("format-3-migrated.txt", &dump(&store));
 }
 
 #[test]

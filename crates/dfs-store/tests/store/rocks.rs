@@ -10,7 +10,7 @@ use dfs_store::{
     Provides, RocksOptions, RocksStore, STORE_VERSION, StoreError, Tables,
 };
 
-use crate::conformance::{item, rows, sample};
+use crate::conformance::{put, put_and_record, rows, sample};
 
 pub(crate) fn open(path: &Path) -> Result<RocksStore, StoreError> {
     RocksStore::open(path, &RocksOptions::default())
@@ -26,58 +26,14 @@ pub(crate) fn crash_copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_crash_before_the_commit_leaves_neither_item_nor_chunk() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
-    let sample = sample(1);
-    let store = open(&live).expect("open");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    crash_copy(&live, &crashed);
-    let store = open(&crashed).expect("reopen");
-    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
-    assert_eq!(store.get::<Items>(&sample.manifest.cid()).expect("item"), None);
-}
-
-#[test]
-fn a_committed_item_has_its_bytes_after_a_crash() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
-    let sample = sample(2);
-    let store = open(&live).expect("open");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    store.commit(&rows(&sample)).expect("commit");
-    crash_copy(&live, &crashed);
-    let store = open(&crashed).expect("reopen");
-    let bytes = store.chunk(&sample.leaf.hash).expect("chunk").expect("present");
-    assert_eq!(bytes, sample.bytes);
-    assert_eq!(store.get::<Items>(&sample.manifest.cid()).expect("item"), Some(item(&sample)));
-}
-
-#[test]
-fn a_commit_makes_a_chunk_durable_that_another_job_has_put() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
-    let sample = sample(3);
-    let store = open(&live).expect("open");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put by the first job");
-    // The second job finds the chunk present, puts nothing and commits.
-    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
-    store.commit(&rows(&sample)).expect("commit");
-    crash_copy(&live, &crashed);
-    let store = open(&crashed).expect("reopen");
-    assert!(store.has_chunk(&sample.leaf.hash).expect("has"));
-}
-
-#[test]
 fn chunks_are_written_about_once() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     let mut chunk = vec![0; 1 << 20];
     for n in 0..64_u32 {
         blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut chunk);
-        store.put_chunk(&dfs_core::ChunkHash::of(&chunk), &chunk).expect("put");
+        put_and_record(&store, &[&chunk]);
     }
-    store.flush().expect("flush");
     let size = store.size_on_disk().expect("size");
     assert!((64 << 20..66 << 20).contains(&size), "{size} bytes on disk for 64 MiB");
 }
@@ -93,21 +49,20 @@ fn store_file(store: &RocksStore, seed: u32, chunks: u32) -> (Owner, TreeHash) {
 /// Stores a page of random chunks of this length.
 fn store_chunks(store: &RocksStore, seed: u32, chunks: u32, len: usize) -> (Owner, TreeHash) {
     let mut chunk = vec![0; len];
-    let mut leaves = Vec::new();
+    let (mut leaves, mut batch) = (Vec::new(), Batch::default());
     for n in 0..chunks {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&n.to_le_bytes());
         hasher.finalize_xof().fill(&mut chunk);
-        let leaf = Leaf::of(&chunk);
-        store.put_chunk(&leaf.hash, &chunk).expect("put");
-        leaves.push(leaf);
+        leaves.push(Leaf::of(&chunk));
+        batch.chunks_stored(put(store, &[&chunk]));
     }
     let page = Page::new(leaves).expect("a page");
     let root = page.root().hash;
     let mut owner = [0; 32];
     owner[..4].copy_from_slice(&seed.to_le_bytes());
     let owner = Owner::staging(owner);
-    store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
+    store.commit(batch.put_page(owner, root, page)).expect("commit");
     (owner, root)
 }
 
@@ -124,7 +79,7 @@ fn reclaim_all(store: &RocksStore) -> u64 {
 }
 
 /// Carries out every pending delete of an earlier process.
-fn release_all(store: &RocksStore) {
+pub(crate) fn release_all(store: &RocksStore) {
     while store.release_step().expect("step").more {}
 }
 
@@ -169,6 +124,7 @@ fn reclaiming_much_copies_what_is_left_in_the_same_files() {
     let store = open(directory.path()).expect("open");
     // Two files in one blob file: chunks are put before either is committed.
     let mut chunk = vec![0; 1 << 20];
+    let mut put_portions = Vec::new();
     let files: Vec<_> = (0..2_u32)
         .map(|seed| {
             let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc1M));
@@ -177,18 +133,22 @@ fn reclaiming_much_copies_what_is_left_in_the_same_files() {
                     .update(&[seed.to_le_bytes(), n.to_le_bytes()].concat())
                     .finalize_xof()
                     .fill(&mut chunk);
-                let leaf = Leaf::of(&chunk);
-                store.put_chunk(&leaf.hash, &chunk).expect("put");
-                builder.push(leaf).expect("a small file");
+                put_portions.push(put(&store, &[&chunk]));
+                builder.push(Leaf::of(&chunk)).expect("a small file");
             }
             let (manifest, page) = builder.finish().expect("a file");
             let (root, page) = page.expect("the only page");
             (Owner::from(manifest.cid()), (root.hash, page))
         })
         .collect();
+    let mut batch = Batch::default();
     for (owner, (root, page)) in files.clone() {
-        store.commit(Batch::default().put_page(owner, root, page)).expect("commit");
+        batch.put_page(owner, root, page);
     }
+    for portion in put_portions {
+        batch.chunks_stored(portion);
+    }
+    store.commit(&batch).expect("commit");
     store.flush().expect("flush");
     assert!(store.size_on_disk().expect("size") >= 16 << 20);
     let (owner, (root, _)) = &files[0];
@@ -215,26 +175,6 @@ fn removals_compact_the_keys_once_for_many_and_not_once_each() {
     assert!(steps < 15, "{steps} steps for 20 removals");
     let size = store.size_on_disk().expect("size");
     assert!(size < 230 << 20, "{size} bytes on disk for 78 MiB and what is not worth a step");
-}
-
-#[test]
-fn an_unfinished_addition_is_released_after_a_crash() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
-    let sample = sample(4);
-    let (root, page) = sample.page.clone();
-    let root = root.hash;
-    let store = open(&live).expect("open");
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    let owner = Owner::staging([5; 32]);
-    store.commit(Batch::default().stage_page(owner, root, page)).expect("commit");
-    // Pages are no reason to flush.
-    store.flush().expect("flush");
-    crash_copy(&live, &crashed);
-    let store = open(&crashed).expect("reopen");
-    release_all(&store);
-    assert_eq!(store.get::<Pages>(&root).expect("page"), None);
-    assert!(!store.has_chunk(&sample.leaf.hash).expect("has"));
 }
 
 #[test]
@@ -308,19 +248,18 @@ fn counters_are_right_after_a_crash() {
 }
 
 #[test]
-fn rows_that_rely_on_no_chunk_flush_nothing() {
+fn only_the_commit_of_a_portion_flushes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     let sample = sample(9);
     let cid = sample.manifest.cid();
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    let (root, page) = sample.page.clone();
+    let portion = put(&store, &[&sample.bytes]);
     let provide = ProvideRecord::default();
     store.commit(Batch::default().put::<Provides>(&cid, &provide)).expect("commit");
-    store.commit(Batch::default().put_page(cid.into(), root.hash, page)).expect("commit");
+    store.commit(&rows(&sample)).expect("commit");
     store.commit(Batch::default().delete::<Items>(&cid).delete::<Downloads>(&cid)).expect("commit");
     assert_eq!(blob_files(directory.path()).len(), 0);
-    store.commit(Batch::default().put::<Manifests>(&cid, &sample.manifest)).expect("commit");
+    store.commit(Batch::default().chunks_stored(portion)).expect("commit");
     assert_eq!(blob_files(directory.path()).len(), 1);
 }
 
@@ -333,10 +272,13 @@ fn adding_and_removing_at_the_same_time_leaves_all_or_nothing() {
     for _ in 0..200 {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                store.lease_chunk(&sample.leaf.hash).expect("lease");
-                store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-                store.commit(&rows(&sample)).expect("add");
-                store.release_chunks(&[sample.leaf.hash]);
+                let hash = [sample.leaf.hash];
+                let mut batch = rows(&sample);
+                if store.lease_chunks(&hash).expect("lease") == [false] {
+                    batch.chunks_stored(put(&store, &[&sample.bytes]));
+                }
+                store.commit(&batch).expect("add");
+                store.release_chunks(&hash);
             });
             scope.spawn(|| {
                 let mut batch = Batch::default();
@@ -405,8 +347,7 @@ fn damage_in_an_older_log_costs_only_the_damaged_records() {
         store.commit(&batch).expect("commit");
         if n % 2 == 1 {
             let bytes = n.to_le_bytes().repeat(2000);
-            store.put_chunk(&dfs_core::ChunkHash::of(&bytes), &bytes).expect("put");
-            store.flush().expect("flush");
+            put_and_record(&store, &[&bytes]);
         }
     }
     crash_copy(&live, &crashed);
@@ -479,8 +420,8 @@ fn a_store_counts_what_it_does() {
     let store = open(directory.path()).expect("open");
     let (sample, metrics) = (sample(1), store.metrics());
     let (root, cid, len) = (sample.page.0.hash, sample.manifest.cid(), sample.bytes.len() as u64);
-    store.put_chunk(&sample.leaf.hash, &sample.bytes).expect("put");
-    store.commit(&rows(&sample)).expect("commit");
+    let portion = put(&store, &[&sample.bytes]);
+    store.commit(rows(&sample).chunks_stored(portion)).expect("commit");
     assert!(store.chunk(&sample.leaf.hash).expect("read").is_some());
     assert_eq!(store.count::<Items>().expect("count"), 1);
     let size = store.size_on_disk().expect("size");
@@ -518,7 +459,7 @@ fn a_newer_store_is_refused_and_left_untouched() {
     let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
     fs::write(path.join("FORMAT"), &newer).expect("write");
     let Err(error) = open(path) else { panic!("opened a newer store") };
-    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("newer release"));
     assert_eq!(fs::read_dir(path).expect("list").count(), 1);
     assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);
@@ -541,7 +482,7 @@ fn a_store_from_before_the_first_release_is_refused_with_advice_and_left_untouch
 #[test]
 fn a_format_file_that_is_not_exact_is_refused_and_left_untouched() {
     for text in
-        ["dfs-store +3\n", "dfs-store 03\n", "dfs-store 3", "dfs-store 3\n\n", "dfs-store 0\n"]
+        ["dfs-store +4\n", "dfs-store 04\n", "dfs-store 4", "dfs-store 4\n\n", "dfs-store 0\n"]
     {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(directory.path().join("FORMAT"), text).expect("write");

@@ -8,10 +8,14 @@ use std::sync::{PoisonError, RwLock};
 pub(super) struct CommitFence(RwLock<bool>);
 
 impl CommitFence {
-    /// Runs a commit, unless the fence is closed. Commits do not wait for each other.
-    pub(super) fn commit<E>(&self, commit: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    /// Runs a commit, unless the fence is closed; it then has no outcome. Commits do not
+    /// wait for each other.
+    pub(super) fn commit<T: Default, E>(
+        &self,
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let closed = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if *closed { Ok(()) } else { commit() }
+        if *closed { Ok(T::default()) } else { commit() }
     }
 
     /// Waits for commits under way and lets no other through.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use dfs_core::{Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Manifests, Pages};
-use dfs_store::{Batch, StoreError, Tables};
+use dfs_store::{Batch, Portion, StoreError, Tables};
 use dfs_transfer::{Action, Config, Download, Event, RunId, Status, Wait};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::placement::{Placed, Placement};
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
-use super::write_buffer::{Write, WriteBuffer};
+use super::write_buffer::{FailedWrite, WriteBuffer};
 use crate::blocking::Disk;
 use crate::content::draft::Target;
 use crate::error::{FailureKind, NodeError};
@@ -99,8 +99,8 @@ enum Stop {
 type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
 /// How a write has ended.
 struct Written {
-    /// The write for another try, if it has failed.
-    failed: Option<(Write, StoreError)>,
+    /// What was put and not recorded.
+    outcome: Result<Option<Portion>, Box<FailedWrite>>,
     placement: Placement,
 }
 
@@ -513,11 +513,9 @@ impl Job {
                     batch.put::<Downloads>(&cid, &record);
                     fence.commit(|| store.commit(&batch))?;
                 }
-                let mut present = held;
-                for (present, leaf) in present.iter_mut().zip(committed.leaves()) {
-                    *present = *present || store.has_chunk(&leaf.hash)?;
-                }
-                Ok(present)
+                let hashes: Vec<_> = committed.leaves().iter().map(|leaf| leaf.hash).collect();
+                let stored = store.has_chunks(&hashes)?;
+                Ok(held.iter().zip(stored).map(|(held, stored)| *held || stored).collect())
             });
             match commit.await {
                 Ok(present) => JobEvent::PageCommitted { index, root, present },

@@ -14,7 +14,7 @@ use super::{Job, Placement, Stop, Written, ended, failed, path_of};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::{Draft, Target};
-use crate::download::write_buffer::{Progress, WriteBuffer};
+use crate::download::write_buffer::{FailedWrite, Progress, WriteBuffer};
 use crate::error::report;
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
@@ -29,11 +29,14 @@ impl Job {
             // The sync at the end reports what goes wrong with this one.
             self.syncing = Some(Box::pin(blocking(move || drop(file.sync_data()))));
         }
-        let Some((write, error)) = written.failed else {
-            self.buffer.written(None, Instant::now());
-            return self.store_has_room();
+        let FailedWrite { write, error } = match written.outcome {
+            Ok(portion) => {
+                self.buffer.written(Ok(portion), Instant::now());
+                return self.store_has_room();
+            }
+            Err(failed) => *failed,
         };
-        self.buffer.written(Some(write), Instant::now());
+        self.buffer.written(Err(write), Instant::now());
         if !matches!(error, StoreError::NoSpace { .. }) {
             return Err(failed(error));
         }
@@ -86,14 +89,8 @@ impl Job {
             let (target, mut placement) = self.lend_placement();
             self.writing = Some(Box::pin(blocking(move || {
                 placement.place(target, write.chunks());
-                let mut failed = None;
-                let result = fence.commit(|| {
-                    write.perform(&*store, cid, Batch::default()).map_err(|(write, error)| {
-                        failed = Some(write);
-                        error
-                    })
-                });
-                Written { failed: failed.zip(result.err()), placement }
+                let outcome = fence.commit(|| write.perform(&*store, cid, Batch::default()));
+                Written { outcome, placement }
             })));
         }
     }
@@ -101,11 +98,14 @@ impl Job {
     /// Makes chunks durable that are in the store, and then records the progress, if
     /// that is due. Chunks are written meanwhile.
     fn start_save(&mut self) {
-        let Some(progress) = self.buffer.next_save() else { return };
+        let Some(save) = self.buffer.next_save() else { return };
         let (store, cid, fence) =
             (Arc::clone(self.disk.store()), self.cid, Arc::clone(&self.fence));
         let mut batch = Batch::default();
-        batch.put::<Downloads>(&cid, &self.snapshot(progress));
+        batch.put::<Downloads>(&cid, &self.snapshot(save.progress));
+        for portion in save.portions {
+            batch.chunks_stored(portion);
+        }
         self.saving = Some(Box::pin(blocking(move || fence.commit(|| store.commit(&batch)))));
     }
 
@@ -178,16 +178,19 @@ impl Job {
             let (stored, placement) = written.await;
             self.placement = Some(placement);
             match stored {
-                Ok(()) => {
-                    self.buffer.written(None, Instant::now());
+                Ok(portion) => {
+                    self.buffer.written(Ok(portion), Instant::now());
                     return Ok(());
                 }
-                Err((write, error @ StoreError::NoSpace { .. })) => {
-                    self.buffer.written(Some(write), Instant::now());
+                Err(failure) => {
+                    let FailedWrite { write, error } = *failure;
+                    if !matches!(error, StoreError::NoSpace { .. }) {
+                        return Err(failed(error));
+                    }
+                    self.buffer.written(Err(write), Instant::now());
                     self.placement = Some(Placement::GivenUp);
                     self.wait(report(&error)).await?;
                 }
-                Err((_, error)) => return Err(failed(error)),
             }
         }
     }
@@ -212,11 +215,12 @@ impl Job {
         if self.writing.is_some()
             && let Ok(last) = timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.writing)).await
         {
-            self.buffer.written(last.failed.map(|(write, _)| write), Instant::now());
+            self.buffer.written(last.outcome.map_err(|failed| failed.write), Instant::now());
         }
         if self.saving.is_some() {
-            // What it does not record, the last write below does.
-            timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.saving)).await.ok();
+            let saved = timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.saving)).await;
+            // What it has not recorded, the last write below does.
+            self.buffer.saved(matches!(saved, Ok(Ok(()))));
         }
         let record = if self.record.state == DownloadState::Done {
             self.record.clone()
@@ -235,13 +239,13 @@ impl Job {
             match write.perform(&*store, cid, Batch::default()) {
                 // The disk is full: drop the chunks, which a later download
                 // fetches again, and record the end.
-                Err((write, StoreError::NoSpace { .. })) => {
-                    write.without_chunks().perform(&*store, cid, Batch::default())
+                Err(failed) if matches!(failed.error, StoreError::NoSpace { .. }) => {
+                    failed.write.without_chunks().perform(&*store, cid, Batch::default())
                 }
                 result => result,
             }
         };
         let result = blocking(last).await;
-        result.map_err(|(_, error)| error)
+        result.map(drop).map_err(|failed| failed.error)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
 use dfs_net::{Command, FetchError, MockNet, NetHandle, PeerId, metadata};
-use dfs_store::ChunkStore;
+use dfs_store::{Batch, ChunkStore, MetaStore};
 
 use crate::download::{Downloads, GetOptions, Turns};
 use crate::error::{FailureKind, NodeError};
@@ -118,7 +118,8 @@ async fn what_the_store_has_already_is_read_and_the_rest_is_not() {
     let (downloads, store, mock) = downloads();
     let content = Content::of("abcadb");
     let held = Bytes::from(vec![b'a'; CHUNK]);
-    store.put_chunk(&ChunkHash::of(&held), &held).expect("in memory");
+    let portion = store.put_chunks(&[(ChunkHash::of(&held), &held)]).expect("in memory");
+    store.commit(Batch::default().chunks_stored(portion)).expect("in memory");
     let provider = tokio::spawn(content.clone().serve(mock, || {}));
     downloads.get_and_wait(content.cid(), to(&path)).await.expect("it is got");
     assert!(fs::read(&path).expect("the file") == content.bytes);
