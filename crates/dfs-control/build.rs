@@ -1,15 +1,16 @@
 //! Generates the gRPC code from `proto/` with a compiler written in Rust, so
 //! that no `protoc` is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Relative to the package, so that two clones may share a target directory.
+    let root = Path::new("../../proto");
     let file = root.join("dfs/v1/control.proto");
     println!("cargo::rerun-if-changed={}", file.display());
-    let descriptors = protox::compile([&file], [&root])?;
+    let descriptors = protox::compile([&file], [root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // What reflection answers with.
     std::fs::write(out.join("control.bin"), descriptors.encode_to_vec())?;
