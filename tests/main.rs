@@ -9,6 +9,7 @@ mod grpc;
 mod harness;
 mod help;
 mod lifecycle;
+mod links;
 mod log;
 mod messages;
 mod metrics;

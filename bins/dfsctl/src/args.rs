@@ -117,8 +117,12 @@ pub(crate) struct Add {
     /// Also announce it to all nodes
     #[arg(long)]
     pub(crate) public: bool,
+    /// Serve it from this file instead of storing a copy; if the file is edited, what was
+    /// edited can no longer be served
+    #[arg(long)]
+    pub(crate) link: bool,
     /// Print the CID without a daemon and without storing anything
-    #[arg(long, conflicts_with = "public")]
+    #[arg(long, conflicts_with_all = ["public", "link"])]
     pub(crate) only_hash: bool,
     /// How to cut it into chunks: fastcdc (64 KiB on average, an edited file
     /// keeps most of them), fastcdc-1m (1 MiB on average), or fixed (64 KiB)
@@ -137,6 +141,10 @@ pub(crate) struct Get {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+    /// Keep the file as the only copy and serve it from there; if it is edited, what was
+    /// edited can no longer be served
+    #[arg(long)]
+    pub(crate) link: bool,
     /// Give up after this many seconds without a useful answer from a peer; when this joins a
     /// running download, the longer time counts
     #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]

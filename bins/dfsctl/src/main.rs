@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod deadline;
 mod failure;
+mod linked;
 mod progress;
 mod render;
 mod target;

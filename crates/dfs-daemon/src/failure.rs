@@ -54,6 +54,7 @@ fn call_advice(error: &NodeError) -> &'static str {
     match error {
         NodeError::Output(OutputError::Exists { .. }) => "; use --force to replace it",
         NodeError::Damaged { .. } => "; remove it with `dfsctl rm` and get or add it again",
+        NodeError::LinkBroken { .. } => "; get it again, or add the file again",
         NodeError::Download { kind, .. } => download_advice(*kind),
         // The texts of a damaged database say what to do.
         NodeError::Store(_)
@@ -140,6 +141,7 @@ fn node_advice(error: &NodeError) -> Cow<'static, str> {
         | NodeError::Output(_)
         | NodeError::Stream { .. }
         | NodeError::Damaged { .. }
+        | NodeError::LinkBroken { .. }
         | NodeError::Download { .. }
         | NodeError::PartEnded { .. }
         | NodeError::PartRestarting { .. }

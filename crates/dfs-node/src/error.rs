@@ -105,6 +105,16 @@ pub enum NodeError {
         /// What is wrong with it.
         source: Damage,
     },
+    /// A file that content is linked to no longer has all of it.
+    #[error("{} {what}, and {cid} is linked to it", path.display())]
+    LinkBroken {
+        /// The content.
+        cid: Cid,
+        /// The file.
+        path: PathBuf,
+        /// What has happened to it.
+        what: &'static str,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -201,7 +211,7 @@ impl NodeError {
             Self::NotAFile { .. } | Self::TooLarge { .. } => FailureKind::Usage,
             Self::Interrupted => FailureKind::Cancelled,
             Self::Output(error) => error.kind(),
-            Self::Damaged { .. } => FailureKind::Verification,
+            Self::Damaged { .. } | Self::LinkBroken { .. } => FailureKind::Verification,
             Self::Store(error) => kind_of_store(error),
             Self::Identity(error) => kind_of_identity(error),
             Self::Download { kind, .. } => *kind,

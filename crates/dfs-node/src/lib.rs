@@ -40,7 +40,7 @@ mod workers;
 
 pub use client::{NodeClient, NodeStatus};
 pub use config::{NodeConfig, StoreConfig};
-pub use content::{AddOptions, Added, Adding, Content, Held, Inspection};
+pub use content::{AddOptions, Added, Adding, Content, FileState, Held, Inspection, Linked};
 pub use dfs_core::{ChunkHash, Cid, Header, HeaderError, Kind, Leaf, Manifest, Profile, TreeHash};
 pub use dfs_metrics::Registry;
 pub use dfs_net::{

@@ -204,6 +204,7 @@ mod tests {
             chunks_done: 0,
             bytes_fetched: 0,
             timeout_s: 1,
+            file: None,
         }
     }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dfs_core::{ChunkHash, TreeHash};
 use dfs_store::layout::Family;
 use dfs_store::{
-    Batch, ChunkStore, Damage, MemoryStore, MetaStore, Owner, Portion, Reclaimed, Record, Released,
-    Store, StoreError, Table,
+    Batch, ChunkStore, Damage, Have, MemoryStore, MetaStore, Owner, Portion, Reclaimed, Record,
+    Released, Store, StoreError, Table,
 };
 
 use crate::blocking::Disk;
@@ -106,8 +106,8 @@ impl<T: Table> Table for Garbage<T> {
 impl<T: Table> Record for Garbage<T> {}
 
 impl ChunkStore for WatchedStore {
-    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
-        self.inner.has_chunks(hashes)
+    fn haves(&self, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError> {
+        self.inner.haves(hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {

@@ -7,7 +7,7 @@ use crate::layout::Family;
 use crate::owner::Owner;
 use crate::portion::Portion;
 use crate::table::{Key, Record};
-use crate::tables::PortionNumber;
+use crate::tables::{Link, PortionNumber};
 
 /// One change within a [`Batch`].
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) enum Change {
     Chunk { hash: ChunkHash, bytes: Bytes },
     /// Chunks that were put before.
     Portion { number: PortionNumber, hashes: Vec<ChunkHash> },
+    /// Places of chunks in files of the user.
+    Links { links: Vec<(ChunkHash, Link)> },
     /// A page that an owner needs.
     Page { owner: Owner, root: TreeHash, page: Page },
     /// A page of an unfinished addition: stored with a pending delete.
@@ -60,6 +62,13 @@ impl Batch {
     pub fn chunks_stored(&mut self, portion: Portion) -> &mut Self {
         let (number, hashes) = portion.into_parts();
         self.push(Change::Portion { number, hashes })
+    }
+
+    /// Links chunks of pages that are stored, or in this batch, to a file of the user. The
+    /// chunks are read from there, if they still are there and are not stored. A later
+    /// link of a chunk to the same file replaces an earlier one.
+    pub fn link_chunks(&mut self, links: Vec<(ChunkHash, Link)>) -> &mut Self {
+        self.push(Change::Links { links })
     }
 
     /// Stores a page under the hash of its root for an owner that needs it.
@@ -110,6 +119,7 @@ impl Batch {
             Change::Put { .. }
             | Change::Delete { .. }
             | Change::Portion { .. }
+            | Change::Links { .. }
             | Change::Page { .. }
             | Change::Staged { .. }
             | Change::Reassign { .. }

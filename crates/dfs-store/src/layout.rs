@@ -31,10 +31,12 @@ impl Family {
 
 /// Chunks: the bytes by their hash. The only family with blob files.
 pub const CHUNK: Family = Family::new("chunk", "chunk hash, 32 bytes");
-/// Whether a chunk is stored, and how many pages contain it.
+/// Whether a chunk is stored, where it is linked to, and how many pages contain it.
 pub const HAVE: Family = Family::new("have", "chunk hash, 32 bytes");
 /// Chunks that were put and are not recorded in [`HAVE`] yet.
 pub const INTENT: Family = Family::new("intent", "portion number, 8 bytes, most significant first");
+/// Files of the user that chunks are linked to.
+pub const FILE: Family = Family::new("file", "file number, 8 bytes, most significant first");
 /// Pages of leaves by the hash of their root.
 pub const PAGE: Family = Family::new("page", "page hash, 32 bytes");
 /// Manifests of content that is held completely.
@@ -52,8 +54,8 @@ pub const COUNT: Family = Family::new("count", "name of the counter, ASCII");
 
 /// Every family of the database. A new record kind is a file in
 /// [`crate::tables`] and a constant and a place here.
-pub const FAMILIES: [Family; 10] =
-    [CHUNK, HAVE, INTENT, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
+pub const FAMILIES: [Family; 11] =
+    [CHUNK, HAVE, INTENT, FILE, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
 
 /// Kind of a row in [`REF`]: the first byte of its key. Kind 1 was in use up to
 /// format 3.

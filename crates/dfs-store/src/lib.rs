@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod format;
 pub mod layout;
+mod links;
 mod memory;
 mod metrics;
 mod owner;
@@ -64,6 +65,7 @@ pub use rocks::{RocksOptions, RocksStore};
 pub use store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released, Store};
 pub use table::{Key, Record, Table};
 pub use tables::{
-    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Have, Haves, Intents, Item,
-    Items, Manifests, Pages, PortionNumber, ProvideRecord, Provides,
+    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId, Files, Have, Haves,
+    Intents, Item, Items, Link, LinkedFile, Manifests, Pages, PortionNumber, ProvideRecord,
+    Provides,
 };

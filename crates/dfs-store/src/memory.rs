@@ -17,6 +17,7 @@ use crate::owner::Owner;
 use crate::portion::Portion;
 use crate::retention::Retention;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
+use crate::tables::Have;
 
 /// Encoded rows by family, and the state beside them.
 #[derive(Debug, Default)]
@@ -102,12 +103,15 @@ impl Engine for MemoryEngine {
 }
 
 impl ChunkStore for MemoryStore {
-    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
-        self.retention.are_stored(&self.engine, hashes)
+    fn haves(&self, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError> {
+        self.retention.haves(&self.engine, hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.engine.value(CHUNK, hash.as_bytes()))
+        match self.engine.value(CHUNK, hash.as_bytes()) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.retention.linked_chunk(&self.engine, hash),
+        }
     }
 
     fn put_chunks(&self, chunks: &[(ChunkHash, &[u8])]) -> Result<Portion, StoreError> {

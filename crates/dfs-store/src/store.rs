@@ -13,17 +13,27 @@ use crate::error::StoreError;
 use crate::layout::Family;
 use crate::owner::Owner;
 use crate::portion::Portion;
+use crate::tables::Have;
 
 /// Key and value of a row.
 pub type EncodedRow = (Vec<u8>, Vec<u8>);
 
 /// Chunks by hash.
 pub trait ChunkStore: Send + Sync + 'static {
-    /// Which of the chunks are present: recorded, and so durable.
+    /// What is known of each of the chunks. Whether a linked chunk is still in its file
+    /// shows when it is read.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError>;
+    fn haves(&self, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError>;
+
+    /// Which of the chunks are present: stored and recorded, and so durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
+        Ok(self.haves(hashes)?.iter().map(|have| have.is_stored).collect())
+    }
 
     /// Like [`Self::has_chunks`] for one chunk.
     ///
@@ -33,8 +43,8 @@ pub trait ChunkStore: Send + Sync + 'static {
         Ok(self.has_chunks(std::slice::from_ref(hash))? == [true])
     }
 
-    /// The bytes of a chunk that was put. They are not hashed again here: the caller
-    /// decides whether to, before a user or a peer gets them.
+    /// The bytes of a chunk that was put or linked. Those that were put are not hashed
+    /// again here: the caller decides whether to, before a user or a peer gets them.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.

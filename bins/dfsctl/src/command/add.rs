@@ -57,13 +57,13 @@ fn only_hash(args: &Add) -> Result<String, Failure> {
 }
 
 async fn add(target: &Target, args: &Add) -> Result<String, Failure> {
-    let from_stdin = args.file == Path::new("-");
+    let here = target.endpoint.is_local() && args.file != Path::new("-");
+    if args.link && !here {
+        let message = "--link needs a file on the machine of the daemon";
+        return Err(Failure::new(Kind::Usage, message));
+    }
     let client = target.connect().await?;
-    let progress = if target.endpoint.is_local() && !from_stdin {
-        by_path(client, args).await?
-    } else {
-        by_bytes(client, args).await?
-    };
+    let progress = if here { by_path(client, args).await? } else { by_bytes(client, args).await? };
     follow(progress).await
 }
 
@@ -74,6 +74,7 @@ async fn by_path(mut client: Client, args: &Add) -> Result<Streaming<AddProgress
         path: path.as_os_str().as_bytes().to_vec(),
         chunker: chunker(args.chunker).into(),
         public: args.public,
+        link: args.link,
     };
     Ok(client.add(request).await?.into_inner())
 }

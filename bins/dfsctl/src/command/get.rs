@@ -28,6 +28,10 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         let message = "--detach needs a file that the daemon itself can write";
         return Err(Failure::new(Kind::Usage, message));
     }
+    if args.link && !here {
+        let message = "--link needs a file that the daemon itself can write";
+        return Err(Failure::new(Kind::Usage, message));
+    }
     let path = if here {
         let path = std::path::absolute(&args.output)
             .map_err(|error| Failure::file("write", &args.output, &error))?;
@@ -44,8 +48,13 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         Vec::new()
     };
     let mut client = target.connect().await?;
-    let request =
-        GetRequest { cid: args.cid.to_string(), path, force: args.force, timeout_s: args.timeout };
+    let request = GetRequest {
+        cid: args.cid.to_string(),
+        path,
+        force: args.force,
+        timeout_s: args.timeout,
+        link: args.link,
+    };
     let stream = client.get(request).await?.into_inner();
     if args.detach {
         return Ok(());

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::deadline;
 use crate::failure::Failure;
+use crate::linked::LinkedFile;
 use crate::render;
 use crate::target::Target;
 
@@ -28,6 +29,9 @@ struct Content {
     chunks_held: u64,
     provided: bool,
     public: bool,
+    pinned: bool,
+    used_ms: u64,
+    files: Vec<LinkedFile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     leaves: Option<Vec<Chunk>>,
 }
@@ -62,6 +66,9 @@ impl From<InspectReply> for Content {
             chunks_held: reply.chunks_held,
             provided: reply.provided,
             public: reply.public,
+            pinned: reply.pinned,
+            used_ms: reply.used_ms,
+            files: reply.files.into_iter().map(LinkedFile::from).collect(),
             leaves: None,
         }
     }
@@ -101,6 +108,9 @@ pub(super) async fn run(
         ("public", if content.public { "yes" } else { "no" }.to_owned()),
     ] {
         render::line(format!("{name:<10} {value}"))?;
+    }
+    for file in &content.files {
+        render::line(format!("{:<10} {file}", "linked to"))?;
     }
     let Some(leaves) = content.leaves else { return Ok(()) };
     let rows: Vec<_> = leaves

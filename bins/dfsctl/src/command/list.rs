@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::deadline;
 use crate::failure::Failure;
+use crate::linked::LinkedFile;
 use crate::render;
 use crate::target::Target;
 
@@ -22,6 +23,9 @@ struct Row {
     provided: bool,
     public: bool,
     complete: bool,
+    pinned: bool,
+    used_ms: u64,
+    files: Vec<LinkedFile>,
 }
 
 impl From<Item> for Row {
@@ -35,6 +39,9 @@ impl From<Item> for Row {
             provided: item.provided,
             public: item.public,
             complete: true,
+            pinned: item.pinned,
+            used_ms: item.used_ms,
+            files: item.files.into_iter().map(LinkedFile::from).collect(),
         }
     }
 }
@@ -56,9 +63,15 @@ pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> 
                 render::age(row.added_ms),
                 render::mark(row.provided),
                 render::mark(row.public),
-                render::escape(row.name.as_deref().unwrap_or("-")),
+                name(row),
             ]
         })
         .collect();
     render::table(heading, &cells)
+}
+
+/// The name, and the files that the content is linked to.
+fn name(row: &Row) -> String {
+    let name = render::escape(row.name.as_deref().unwrap_or("-"));
+    row.files.iter().fold(name, |text, file| format!("{text} -> {file}"))
 }

@@ -2,7 +2,8 @@
 
 use dfs_control::{MAX_PART, proto};
 use dfs_node::{
-    AddOptions, Added, Adding, Cid, Held, Inspection, Kind, Leaf, NodeClient, NodeError, Profile,
+    AddOptions, Added, Adding, Cid, FileState, Held, Inspection, Kind, Leaf, Linked, NodeClient,
+    NodeError, Profile,
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::time::sleep;
@@ -19,7 +20,8 @@ pub(super) async fn add(
     client: &NodeClient,
     request: proto::AddRequest,
 ) -> Result<impl Stream<Item = Result<proto::AddProgress, Status>> + Send + use<>, Status> {
-    let options = add_options(request.chunker, String::new(), request.public);
+    let mut options = add_options(request.chunker, String::new(), request.public);
+    options.link = request.link;
     let announce = options.public.then(|| client.clone());
     let path = path(request.path)?;
     let adding = client.content().start_add_path(path, options).await.map_err(to_status)?;
@@ -150,7 +152,7 @@ fn added(added: &Added) -> proto::AddDone {
 }
 
 fn item(held: &Held) -> proto::Item {
-    let Held { cid, item, provide, .. } = held;
+    let Held { cid, item, provide, files, .. } = held;
     let header = &item.header;
     proto::Item {
         cid: cid.to_string(),
@@ -160,7 +162,23 @@ fn item(held: &Held) -> proto::Item {
         added_ms: item.added_ms,
         provided: provide.is_some(),
         public: item.public,
+        pinned: item.pinned,
+        used_ms: item.used_ms,
+        files: linked_files(files),
     }
+}
+
+fn linked_files(files: &[Linked]) -> Vec<proto::LinkedFile> {
+    let file = |file: &Linked| proto::LinkedFile {
+        path: file.path.as_os_str().as_encoded_bytes().to_vec(),
+        state: match file.state {
+            FileState::Unchanged => proto::FileState::Unchanged,
+            FileState::Changed => proto::FileState::Changed,
+            FileState::Missing => proto::FileState::Missing,
+        }
+        .into(),
+    };
+    files.iter().map(file).collect()
 }
 
 fn inspection(inspection: &Inspection) -> proto::InspectReply {
@@ -183,6 +201,9 @@ fn inspection(inspection: &Inspection) -> proto::InspectReply {
         chunks_held: inspection.chunks_held,
         added_ms: item.map_or(0, |item| item.added_ms),
         provided: inspection.provide.is_some(),
+        pinned: item.is_some_and(|item| item.pinned),
+        used_ms: item.map_or(0, |item| item.used_ms),
+        files: linked_files(&inspection.files),
         public: item.is_some_and(|item| item.public),
     }
 }

@@ -24,6 +24,7 @@ pub(super) async fn get(
     let mut options = GetOptions::default();
     options.path.clone_from(&wanted);
     options.force = request.force;
+    options.link = request.link;
     options.timeout = (request.timeout_s > 0).then(|| Duration::from_secs(request.timeout_s));
     let status = client.downloads().get(cid, options).await.map_err(to_status)?;
     Ok(follow(status, wanted))

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use dfs_core::Cid;
 use dfs_net::PeerId;
+use dfs_store::LinkedFile;
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
 use super::export::{check, parent};
+use super::links;
 use crate::error::OutputError;
 
 /// A run of zeros of at least this length is left as a hole.
@@ -52,6 +54,8 @@ pub(crate) struct Draft {
     placed: Placed,
     /// Bytes written since the last sync began.
     unsynced: u64,
+    /// Whether the file stays although it was not published.
+    keep: bool,
 }
 
 impl Draft {
@@ -61,7 +65,50 @@ impl Draft {
         let write = |source| OutputError::Write { path: target.path.clone(), source };
         let directories = MadeDirectories::make(&target.path).map_err(write)?;
         let file = Temporary::create(&target).map_err(write)?;
-        Ok(Self { target, file, directories, placed: Placed::default(), unsynced: 0 })
+        Ok(Self::new(target, file, directories))
+    }
+
+    /// Goes on with the file of an earlier run, which may have been for another path;
+    /// `None` if it is gone. Which bytes are there, the caller has to tell.
+    pub(crate) fn resume(target: Target, known: &LinkedFile) -> Result<Option<Self>, OutputError> {
+        let write = |source| OutputError::Write { path: target.path.clone(), source };
+        let (before, path) = (links::path_of(known), Temporary::path(&target));
+        let is_it = |metadata: &Metadata| {
+            metadata.len() == target.size && links::is_same_file(known, metadata)
+        };
+        // A file that is complete belongs to the user.
+        if known.modified_ns.is_some()
+            || !fs::metadata(&before).is_ok_and(|metadata| is_it(&metadata))
+        {
+            return Ok(None);
+        }
+        let directories = MadeDirectories::make(&target.path).map_err(write)?;
+        // Another file system, perhaps.
+        if before != path && fs::rename(&before, &path).is_err() {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().write(true).open(&path).map_err(write)?;
+        let file = Temporary { file, path, published: false };
+        Ok(Some(Self::new(target, file, directories)))
+    }
+
+    fn new(target: Target, file: Temporary, directories: MadeDirectories) -> Self {
+        Self { target, file, directories, placed: Placed::default(), unsynced: 0, keep: false }
+    }
+
+    /// Leaves the file where it is, under its temporary name, unless it is published.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Where the file is until it is published.
+    pub(crate) fn temporary_path(target: &Target) -> PathBuf {
+        Temporary::path(target)
+    }
+
+    /// Notes bytes that are there already.
+    pub(crate) fn note(&mut self, range: Range<u64>) {
+        self.placed.insert(range);
     }
 
     /// Removes what an earlier run of the node has left behind.
@@ -130,6 +177,15 @@ impl Draft {
 
     fn error(&self, source: io::Error) -> OutputError {
         OutputError::Write { path: self.target.path.clone(), source }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.keep {
+            self.file.published = true;
+            self.directories.keep();
+        }
     }
 }
 

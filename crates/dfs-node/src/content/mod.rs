@@ -2,12 +2,14 @@
 //!
 //! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
 //! manifest; [`adding`] is one addition under way; [`export`] writes content
-//! to files, each a [`draft`] first; [`read`] lists and reads; [`remove`] removes.
+//! to files, each a [`draft`] first; [`links`] looks at files of the user that content is
+//! linked to; [`read`] lists and reads; [`remove`] removes.
 
 mod adding;
 pub(crate) mod draft;
 pub(crate) mod export;
 mod import;
+pub(crate) mod links;
 mod read;
 mod remove;
 
@@ -29,6 +31,7 @@ use crate::provide::Provide;
 use crate::scope::TaskScope;
 pub use adding::Adding;
 pub use import::{AddOptions, Added};
+pub use links::{FileState, Linked};
 
 /// Content held completely, with its provide state.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Held {
     pub item: Item,
     /// Whether and how it is provided.
     pub provide: Option<ProvideRecord>,
+    /// Files that its chunks are linked to.
+    pub files: Vec<Linked>,
 }
 
 /// Everything known of one content.
@@ -56,6 +61,8 @@ pub struct Inspection {
     pub chunks_held: u64,
     /// Whether and how it is provided.
     pub provide: Option<ProvideRecord>,
+    /// Files that its chunks are linked to.
+    pub files: Vec<Linked>,
 }
 
 /// Adds, lists, reads and removes content. Cloning is cheap.
@@ -181,4 +188,11 @@ impl Content {
     pub async fn remove(&self, cid: Cid) -> Result<u64, NodeError> {
         remove::remove(self, cid).await
     }
+}
+
+/// Random bytes.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
 }

@@ -9,6 +9,7 @@ use dfs_store::tables::{Downloads, Items, Manifests, Pages, Provides};
 use dfs_store::{Store, Tables};
 use tokio::sync::mpsc;
 
+use super::links::{FileState, Linked, files_of};
 use super::{Content, Held, Inspection};
 use crate::blocking::{for_each, send};
 use crate::error::{Damage, NodeError};
@@ -19,7 +20,8 @@ pub(super) fn list(content: &Content) -> mpsc::Receiver<Result<Held, NodeError>>
     content.tasks.spawn_blocking(move || {
         let rows = |after: Option<&Cid>, limit| store.scan::<Items>(after, limit);
         let listed = for_each(rows, |cid, item| {
-            let held = Held { cid, item, provide: store.get::<Provides>(&cid)? };
+            let (provide, files) = (store.get::<Provides>(&cid)?, files_of(&*store, &item)?);
+            let held = Held { cid, item, provide, files };
             if send(&parts, Ok(held), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
         });
         if let Err(error) = listed {
@@ -37,14 +39,17 @@ pub(super) async fn inspect(content: &Content, cid: Cid) -> Result<Inspection, N
     if let Some(item) = item {
         let header = item.header;
         let (bytes_held, chunks_held) = (header.size(), header.chunk_count());
-        return Ok(Inspection { header, item: Some(item), bytes_held, chunks_held, provide });
+        let (item, files) =
+            disk.run(move |store| files_of(store, &item).map(|files| (Some(item), files))).await?;
+        return Ok(Inspection { header, item, bytes_held, chunks_held, provide, files });
     }
     let status = content.downloads.status(cid).await?;
     let record = disk.run(move |store| store.get::<Downloads>(&cid)).await?;
     let header = record.and_then(|record| record.header).ok_or(NodeError::NothingOf { cid })?;
     let (bytes_held, chunks_held) =
         status.map_or((0, 0), |status| (status.bytes_done, status.chunks_done));
-    Ok(Inspection { header, item: None, bytes_held, chunks_held, provide })
+    let files = Vec::new();
+    Ok(Inspection { header, item: None, bytes_held, chunks_held, provide, files })
 }
 
 pub(super) async fn leaves(
@@ -90,6 +95,20 @@ async fn manifest(content: &Content, cid: Cid) -> Result<Manifest, NodeError> {
     manifest.ok_or(NodeError::NotHeld { cid })
 }
 
+/// Why a chunk of content that is held cannot be read.
+fn missing_chunk(store: &dyn Store, cid: Cid, hash: ChunkHash) -> Result<NodeError, NodeError> {
+    let item = store.get::<Items>(&cid)?;
+    let files = item.map_or(Ok(Vec::new()), |item| files_of(store, &item))?;
+    let changed = files.into_iter().find(|file| file.state != FileState::Unchanged);
+    Ok(match changed {
+        Some(Linked { path, state }) => {
+            let what = if state == FileState::Missing { "is gone" } else { "has changed" };
+            NodeError::LinkBroken { cid, path, what }
+        }
+        None => NodeError::Damaged { cid, source: Damage::MissingChunk(hash) },
+    })
+}
+
 /// Reads the content of a manifest chunk by chunk and hashes every chunk
 /// before it hands it on. `visit` ends the reading by answering `false`.
 /// Returns whether the reading came to the end.
@@ -127,8 +146,9 @@ pub(super) fn visit_some(
             if !wants(place.clone()) {
                 continue;
             }
-            let bytes =
-                store.chunk(&leaf.hash)?.ok_or_else(|| damaged(Damage::MissingChunk(leaf.hash)))?;
+            let Some(bytes) = store.chunk(&leaf.hash)? else {
+                return Err(missing_chunk(store, cid, leaf.hash)?);
+            };
             if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
                 return Err(damaged(Damage::OtherBytes(leaf.hash)));
             }

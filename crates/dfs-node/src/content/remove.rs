@@ -5,12 +5,15 @@
 //! provide row and marks the pages for release, so that a crash leaves either
 //! all of them or a removal that the next start completes.
 
+use std::fs;
+
 use dfs_core::{Cid, Manifest};
-use dfs_store::tables::{Downloads, Items, Manifests, Provides};
-use dfs_store::{Batch, Tables};
+use dfs_store::tables::{Downloads, Files, Items, Manifests, Provides};
+use dfs_store::{Batch, FileId, LinkedFile, Store, StoreError, Tables};
 use tokio::sync::oneshot;
 
 use super::Content;
+use super::links::path_of;
 use crate::error::NodeError;
 
 pub(super) async fn remove(content: &Content, cid: Cid) -> Result<u64, NodeError> {
@@ -34,23 +37,35 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     // provide of it is recorded.
     let _undisturbed = content.gate.lock(cid).await;
     content.downloads.end(&cid).await;
-    let known = content
-        .disk
-        .run(move |store| Ok((store.get::<Manifests>(&cid)?, store.get::<Downloads>(&cid)?)));
-    let (manifest, download) = known.await?;
+    let known = content.disk.run(move |store| {
+        let item = store.get::<Items>(&cid)?;
+        Ok((store.get::<Manifests>(&cid)?, item, store.get::<Downloads>(&cid)?))
+    });
+    let (manifest, item, download) = known.await?;
     if manifest.is_none() && download.is_none() {
         return Err(NodeError::NothingOf { cid });
     }
     let mut roots: Vec<_> =
         manifest.iter().flat_map(Manifest::page_roots).map(|root| root.hash).collect();
+    let mut files = item.map_or_else(Vec::new, |item| item.files);
+    files.extend(download.as_ref().and_then(|record| record.file));
     let partial = download.into_iter().flat_map(|record| record.page_roots);
     roots.extend(partial.map(|(_, root)| root.hash));
     content.provide.forget(cid).await?;
     let removed = content.disk.run(move |store| {
+        let unfinished = unfinished(store, &files)?;
         let mut batch = Batch::default();
         batch.delete::<Manifests>(&cid).delete::<Items>(&cid);
         batch.delete::<Downloads>(&cid).delete::<Provides>(&cid);
-        store.release_pages(cid.into(), &roots, &batch)
+        for file in &files {
+            batch.delete::<Files>(file);
+        }
+        let removed = store.release_pages(cid.into(), &roots, &batch)?;
+        for file in unfinished {
+            // It may be gone already.
+            let _ = fs::remove_file(path_of(&file));
+        }
+        Ok(removed)
     });
     let removed = removed.await;
     content.reclaim.notify_one();
@@ -68,6 +83,13 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
             Err(error.into())
         }
     }
+}
+
+/// Those of the files that a download has not completed. Complete ones belong to the user.
+fn unfinished(store: &dyn Store, files: &[FileId]) -> Result<Vec<LinkedFile>, StoreError> {
+    let files = files.iter().map(|id| store.get::<Files>(id));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    Ok(files.into_iter().flatten().filter(|file| file.modified_ns.is_none()).collect())
 }
 
 #[cfg(test)]

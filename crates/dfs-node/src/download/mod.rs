@@ -4,10 +4,14 @@
 //! them, a task that carries out what the state machine of `dfs-transfer`
 //! decides; [`turns`] limits how many of them fetch at the same time;
 //! [`write_buffer`] gathers verified chunks on their way into the store, and
-//! [`placement`] writes them to the file of the user on the same way.
+//! [`placement`] writes them to the file of the user on the same way; [`presence`] says
+//! which chunks need not be fetched, and [`linked_output`] is a file that is to be the
+//! only copy.
 
 mod job;
+mod linked_output;
 mod placement;
+mod presence;
 mod status;
 mod turns;
 mod write_buffer;
@@ -28,7 +32,7 @@ use tracing::Instrument;
 
 use crate::blocking::{Disk, blocking, for_each, send};
 use crate::clock::now_ms;
-use crate::content::export;
+use crate::content::{export, links};
 use crate::error::{NodeError, report};
 use crate::gate::Gate;
 use crate::metrics::{Metrics, OutcomeLabel};
@@ -50,6 +54,9 @@ pub struct GetOptions {
     pub force: bool,
     /// Time without a verified byte after which it fails.
     pub timeout: Option<Duration>,
+    /// Whether the file is to be the only copy, from which the content is served. A
+    /// download that runs already goes on as it is.
+    pub link: bool,
 }
 
 /// Every download of a node. Cloning is cheap.
@@ -132,7 +139,7 @@ impl Downloads {
         options: GetOptions,
     ) -> Result<watch::Receiver<DownloadStatus>, NodeError> {
         let destination = match options.path {
-            Some(path) => Some(self.destination(path, options.force).await?),
+            Some(path) => Some(self.destination(path, options.force, options.link).await?),
             None => None,
         };
         let timeout = options.timeout.unwrap_or(DOWNLOAD_TIMEOUT).min(DOWNLOAD_TIMEOUT_MAX);
@@ -296,10 +303,15 @@ impl Downloads {
         self.shared.tasks.stop().await;
     }
 
-    async fn destination(&self, path: PathBuf, force: bool) -> Result<Destination, NodeError> {
+    async fn destination(
+        &self,
+        path: PathBuf,
+        force: bool,
+        link: bool,
+    ) -> Result<Destination, NodeError> {
         let checked = path.clone();
         blocking(move || export::check(&checked, force)).await?;
-        Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force })
+        Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force, link })
     }
 
     /// Records a job, so that a restart resumes it. Without room on the disk, a
@@ -326,8 +338,13 @@ impl Downloads {
         timeout: Duration,
     ) -> Result<DownloadRecord, NodeError> {
         let known = self.shared.disk.run(move |store| store.get::<tables::Downloads>(&cid)).await?;
-        let (header, page_roots) =
-            known.map_or((None, Vec::new()), |known| (known.header, known.page_roots));
+        let (header, page_roots, file) = known.map_or((None, Vec::new(), None), |known| {
+            // The file of an earlier job that was cancelled or has failed goes on.
+            let file = known.file.filter(|_| known.state != DownloadState::Done);
+            (known.header, known.page_roots, file)
+        });
+        let link = destination.as_ref().is_some_and(|destination| destination.link);
+        let file = link.then(|| file.unwrap_or_else(links::new_file_id));
         Ok(DownloadRecord {
             started_ms: now_ms(),
             state: DownloadState::Active,
@@ -338,6 +355,7 @@ impl Downloads {
             chunks_done: 0,
             bytes_fetched: 0,
             timeout_s: timeout.as_secs().max(1),
+            file,
         })
     }
 

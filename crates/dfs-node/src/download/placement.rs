@@ -46,6 +46,26 @@ impl Placement {
         }
     }
 
+    /// Like [`Self::place`] for a file that is to be the only copy: it stays, and what
+    /// cannot be written is an error.
+    pub(super) fn place_for_good<'a>(
+        &mut self,
+        target: &Target,
+        chunks: impl IntoIterator<Item = &'a Placed>,
+    ) -> Result<(), OutputError> {
+        self.try_place(Some(target.clone()), chunks)?;
+        match self {
+            Self::Open(draft) => {
+                draft.keep();
+                Ok(())
+            }
+            Self::Unopened | Self::GivenUp => {
+                let source = std::io::Error::other("another write to it has not ended");
+                Err(OutputError::Write { path: target.path.clone(), source })
+            }
+        }
+    }
+
     fn try_place<'a>(
         &mut self,
         target: Option<Target>,

@@ -7,13 +7,16 @@
 //! disk for every chunk.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
-use dfs_core::ChunkHash;
+use dfs_core::{ChunkHash, Cid};
 use dfs_store::tables::{DownloadRecord, Downloads};
-use dfs_store::{Batch, Portion, Store, StoreError};
+use dfs_store::{Batch, Link, Portion, Store, StoreError};
 
+use super::linked_output::LinkedOutput;
 use super::placement::Placed;
+use crate::error::NodeError;
 use crate::timing::FLUSH_INTERVAL;
 
 /// Gathered bytes at which a write is due, if the memory allows as many.
@@ -40,7 +43,7 @@ pub(super) struct WriteBuffer {
     writing: HashSet<ChunkHash>,
     writing_bytes: u64,
     /// Chunks in the store that are not recorded yet, and not being recorded.
-    put: Vec<Portion>,
+    put: Vec<Put>,
     /// Hashes of all chunks in the store that are not recorded yet.
     unrecorded: HashSet<ChunkHash>,
     /// Bytes in the store that no save covers, not even the one under way.
@@ -60,13 +63,64 @@ pub(super) struct Progress {
     pub(super) chunks: u64,
 }
 
-/// What makes chunks count that are in the store.
+/// Chunks that are written and not recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Put {
+    /// They are in the store.
+    Stored(Portion),
+    /// They are at these places of the file that they are to be linked to.
+    Placed(Vec<(ChunkHash, Link)>),
+}
+
+impl Put {
+    fn hashes(&self) -> Vec<ChunkHash> {
+        match self {
+            Self::Stored(portion) => portion.hashes().to_vec(),
+            Self::Placed(links) => links.iter().map(|(hash, _)| *hash).collect(),
+        }
+    }
+
+    /// Has the batch record the chunks.
+    pub(super) fn record(self, batch: &mut Batch) {
+        match self {
+            Self::Stored(portion) => batch.chunks_stored(portion),
+            Self::Placed(links) => batch.link_chunks(links),
+        };
+    }
+}
+
+/// Where chunks are written to.
+#[derive(Clone)]
+pub(super) struct Sink {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) cid: Cid,
+    /// The file that they are linked to instead of being stored.
+    pub(super) linked: Option<LinkedOutput>,
+}
+
+impl Sink {
+    /// Commits rows with the record of chunks.
+    pub(super) fn commit(&self, puts: &[Put], mut rows: Batch) -> Result<(), NodeError> {
+        if let Some(output) = &self.linked
+            && !puts.is_empty()
+        {
+            output.sync(&mut rows)?;
+        }
+        puts.iter().for_each(|put| put.clone().record(&mut rows));
+        if !rows.is_empty() {
+            self.store.commit(&rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// What makes chunks count that are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Save {
     /// What holds once it is done.
     pub(super) progress: Progress,
     /// The chunks to record.
-    pub(super) portions: Vec<Portion>,
+    pub(super) portions: Vec<Put>,
     bytes: u64,
 }
 
@@ -77,7 +131,7 @@ pub(super) struct Write {
     /// Bypasses the write-ahead log.
     bulk: bool,
     /// Earlier chunks to record with the progress.
-    portions: Vec<Portion>,
+    portions: Vec<Put>,
     /// Progress to record in the same batch; it holds once the write has
     /// succeeded.
     progress: Option<Box<DownloadRecord>>,
@@ -87,7 +141,7 @@ pub(super) struct Write {
 #[derive(Debug)]
 pub(super) struct FailedWrite {
     pub(super) write: Write,
-    pub(super) error: StoreError,
+    pub(super) error: NodeError,
 }
 
 impl WriteBuffer {
@@ -182,15 +236,15 @@ impl WriteBuffer {
         }
     }
 
-    fn note_recorded(&mut self, portions: &[Portion]) {
-        for hash in portions.iter().flat_map(Portion::hashes) {
-            self.unrecorded.remove(hash);
+    fn note_recorded(&mut self, portions: &[Put]) {
+        for hash in portions.iter().flat_map(Put::hashes) {
+            self.unrecorded.remove(&hash);
         }
     }
 
     /// Notes the end of a write, and what it has put without recording it. A failed write
     /// becomes pending again.
-    pub(super) fn written(&mut self, outcome: Result<Option<Portion>, Write>, now: Instant) {
+    pub(super) fn written(&mut self, outcome: Result<Option<Put>, Write>, now: Instant) {
         self.writing.clear();
         let bytes = std::mem::take(&mut self.writing_bytes);
         let progress = self.after_write.take();
@@ -262,57 +316,58 @@ impl Write {
     /// Writes the chunks, then in one synced batch the progress with `rows` and the record
     /// of all chunks written so far. Without progress, returns the chunks that are not
     /// recorded. A failure returns the write for another try.
+    ///
+    /// Chunks that are linked have been placed in their file before.
     pub(super) fn perform(
         mut self,
-        store: &dyn Store,
-        cid: dfs_core::Cid,
+        sink: &Sink,
         rows: Batch,
-    ) -> Result<Option<Portion>, Box<FailedWrite>> {
-        match self.try_perform(store, cid, rows) {
-            Ok(portion) => Ok(portion),
+    ) -> Result<Option<Put>, Box<FailedWrite>> {
+        match self.try_perform(sink, rows) {
+            Ok(put) => Ok(put),
             Err(error) => Err(Box::new(FailedWrite { write: self, error })),
         }
     }
 
-    fn try_perform(
-        &mut self,
-        store: &dyn Store,
-        cid: dfs_core::Cid,
-        mut rows: Batch,
-    ) -> Result<Option<Portion>, StoreError> {
-        if self.bulk && !self.chunks.is_empty() {
-            let chunks: Vec<_> =
-                self.chunks.iter().map(|(hash, chunk)| (*hash, &*chunk.bytes)).collect();
-            let portion = store.put_chunks(&chunks)?;
+    fn try_perform(&mut self, sink: &Sink, mut rows: Batch) -> Result<Option<Put>, NodeError> {
+        if !self.chunks.is_empty() && (self.bulk || sink.linked.is_some()) {
+            let put = self.put(sink)?;
             if self.progress.is_none() {
-                return Ok(Some(portion));
+                return Ok(Some(put));
             }
-            self.portions.push(portion);
+            self.portions.push(put);
             // Another try has only the batch left to do.
             self.chunks.clear();
         }
         for (hash, chunk) in &self.chunks {
             rows.put_chunk(*hash, chunk.bytes.clone());
         }
-        for portion in &self.portions {
-            rows.chunks_stored(portion.clone());
-        }
         if let Some(progress) = &self.progress {
-            rows.put::<Downloads>(&cid, progress);
+            rows.put::<Downloads>(&sink.cid, progress);
         }
-        if !rows.is_empty() {
-            store.commit(&rows)?;
-        }
+        sink.commit(&self.portions, rows)?;
         Ok(None)
+    }
+
+    fn put(&self, sink: &Sink) -> Result<Put, StoreError> {
+        let Some(output) = &sink.linked else {
+            let chunks: Vec<_> =
+                self.chunks.iter().map(|(hash, chunk)| (*hash, &*chunk.bytes)).collect();
+            return Ok(Put::Stored(sink.store.put_chunks(&chunks)?));
+        };
+        let links = self.chunks.iter().filter_map(|(hash, chunk)| {
+            let len = u32::try_from(chunk.bytes.len()).ok()?;
+            Some((*hash, output.link(*chunk.places.first()?, len)))
+        });
+        Ok(Put::Placed(links.collect()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dfs_core::Cid;
     use dfs_store::tables::DownloadState;
-    use dfs_store::{ChunkStore, MemoryStore, Tables};
+    use dfs_store::{MemoryStore, Tables};
 
     const DONE: Progress = Progress { bytes: 0, chunks: 0 };
 
@@ -327,6 +382,7 @@ mod tests {
             chunks_done: 0,
             bytes_fetched: 0,
             timeout_s: 1,
+            file: None,
         }
     }
 
@@ -337,9 +393,13 @@ mod tests {
 
     const CID: Cid = Cid::from_bytes([0; 32]);
 
+    fn sink() -> Sink {
+        Sink { store: Arc::new(MemoryStore::default()), cid: CID, linked: None }
+    }
+
     /// Performs a write without progress.
-    fn put(store: &MemoryStore, write: Write) -> Portion {
-        let put = write.perform(store, CID, Batch::default());
+    fn put(sink: &Sink, write: Write) -> Put {
+        let put = write.perform(sink, Batch::default());
         put.expect("in memory").expect("it is not recorded")
     }
 
@@ -357,14 +417,14 @@ mod tests {
         buffer.written(Ok(None), start);
         assert!(!buffer.contains(&hash));
 
-        let (store, mut saves, mut writes) = (MemoryStore::default(), 0, 0);
+        let (sink, mut saves, mut writes) = (sink(), 0, 0);
         for n in 0..200 {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
             if let Some(write) = buffer.next_write(start, DONE, record) {
                 assert!(write.bulk && write.progress.is_none());
                 writes += 1;
-                buffer.written(Ok(Some(put(&store, write))), start);
+                buffer.written(Ok(Some(put(&sink, write))), start);
             }
             if buffer.next_save().is_some() {
                 saves += 1;
@@ -377,7 +437,7 @@ mod tests {
     #[test]
     fn writes_go_on_during_a_save_up_to_a_limit() {
         let start = Instant::now();
-        let (store, mut buffer) = (MemoryStore::default(), WriteBuffer::new());
+        let (sink, mut buffer) = (sink(), WriteBuffer::new());
         let mut next = 0;
         // Writes portions while it may, each with its number as the progress.
         let mut write_on = |buffer: &mut WriteBuffer| {
@@ -393,7 +453,7 @@ mod tests {
                     return writes;
                 };
                 assert!(buffer.next_write(start, progress, record).is_none(), "one at a time");
-                buffer.written(Ok(Some(put(&store, write))), start);
+                buffer.written(Ok(Some(put(&sink, write))), start);
                 writes += 1;
             }
         };
@@ -434,21 +494,21 @@ mod tests {
     #[test]
     fn the_last_write_records_everything_that_was_put() {
         let start = Instant::now();
-        let (store, mut buffer) = (MemoryStore::default(), WriteBuffer::new());
+        let (sink, mut buffer) = (sink(), WriteBuffer::new());
         let mut hashes = Vec::new();
         for n in 0..20 {
             let (hash, bytes) = chunk(n, 1 << 20);
             hashes.push(hash);
             buffer.push(hash, bytes, start);
             if let Some(write) = buffer.next_write(start, DONE, record) {
-                buffer.written(Ok(Some(put(&store, write))), start);
+                buffer.written(Ok(Some(put(&sink, write))), start);
             }
         }
-        assert_eq!(store.has_chunks(&hashes).expect("in memory"), [false; 20]);
+        assert_eq!(sink.store.has_chunks(&hashes).expect("in memory"), [false; 20]);
         let last = buffer.take_rest(record(DONE));
-        let last = last.perform(&store, CID, Batch::default());
+        let last = last.perform(&sink, Batch::default());
         assert_eq!(last.expect("in memory"), None);
-        assert_eq!(store.has_chunks(&hashes).expect("in memory"), [true; 20]);
-        assert!(store.get::<Downloads>(&CID).expect("in memory").is_some());
+        assert_eq!(sink.store.has_chunks(&hashes).expect("in memory"), [true; 20]);
+        assert!(sink.store.get::<Downloads>(&CID).expect("in memory").is_some());
     }
 }

@@ -14,10 +14,12 @@ mod v3_to_v4;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Writes};
 use crate::error::{Foreign, StoreError};
+use crate::layout::Family;
 
 /// Newest on-disk format that this release reads and the one it writes.
 pub const STORE_VERSION: u32 = 4;
@@ -35,6 +37,12 @@ type Migration = fn(&dyn Engine) -> Result<(), StoreError>;
 
 /// Every migration; the first one starts from [`OLDEST`].
 const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] = [v2_to_v3::run, v3_to_v4::run];
+
+/// Bytes of converted rows that are gathered before they are written.
+const CONVERTED_BYTES: usize = 1 << 20;
+
+/// Appends the new rows of an old one. `None` if the row cannot be read.
+type Convert = dyn Fn(&[u8], &[u8], &mut Writes) -> Option<()>;
 
 const FILE_NAME: &str = "FORMAT";
 const TEMPORARY: &str = "FORMAT.new";
@@ -73,6 +81,38 @@ pub(crate) fn migrate(path: &Path, found: u32, engine: &dyn Engine) -> Result<()
         write(path, from + 1).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Converts the rows of a family, and writes whenever so many bytes of new rows
+/// are gathered.
+fn convert(
+    engine: &dyn Engine,
+    family: Family,
+    portion: usize,
+    convert: &Convert,
+) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let mut writes = Writes::default();
+        let mut last = None;
+        engine.visit(family, after.as_deref(), &mut |key, value| {
+            if convert(key, value, &mut writes).is_none() {
+                tracing::warn!(family = family.name, ?key, "a damaged row is left as it is");
+            }
+            if writes.bytes() < portion {
+                return ControlFlow::Continue(());
+            }
+            last = Some(key.to_vec());
+            ControlFlow::Break(())
+        })?;
+        if !writes.is_empty() {
+            engine.write(writes)?;
+        }
+        if last.is_none() {
+            return Ok(());
+        }
+        after = last;
+    }
 }
 
 /// A version file whose writing a crash cut short.

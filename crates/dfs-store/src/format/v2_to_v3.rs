@@ -17,10 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, Writes};
 use crate::error::StoreError;
-use crate::layout::{COUNT, DOWNLOAD, Family, ITEM, META, PROVIDE};
-
-/// Bytes of rows that are gathered before they are written.
-const PORTION: usize = 1 << 20;
+use crate::format::{CONVERTED_BYTES, convert};
+use crate::layout::{COUNT, DOWNLOAD, ITEM, META, PROVIDE};
 
 /// Version byte of records of items in both formats, and of downloads in 2.
 const RECORD_1: u8 = 1;
@@ -29,7 +27,7 @@ const RECORD_2: u8 = 2;
 
 /// Runs the migration.
 pub(super) fn run(engine: &dyn Engine) -> Result<(), StoreError> {
-    run_in_portions(engine, PORTION)
+    run_in_portions(engine, CONVERTED_BYTES)
 }
 
 fn run_in_portions(engine: &dyn Engine, portion: usize) -> Result<(), StoreError> {
@@ -70,41 +68,6 @@ enum NewState<'a> {
     Done,
     Failed { cause: &'a str, kind: u8 },
     Cancelled,
-}
-
-/// `None` if the row is not of format 2.
-type Convert = dyn Fn(&[u8], &[u8], &mut Writes) -> Option<()>;
-
-/// Converts the rows of a family, and writes whenever so many bytes of new rows
-/// are gathered.
-fn convert(
-    engine: &dyn Engine,
-    family: Family,
-    portion: usize,
-    convert: &Convert,
-) -> Result<(), StoreError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let mut writes = Writes::default();
-        let mut last = None;
-        engine.visit(family, after.as_deref(), &mut |key, value| {
-            if convert(key, value, &mut writes).is_none() {
-                tracing::warn!(family = family.name, ?key, "a damaged row is left as it is");
-            }
-            if writes.bytes() < portion {
-                return ControlFlow::Continue(());
-            }
-            last = Some(key.to_vec());
-            ControlFlow::Break(())
-        })?;
-        if !writes.is_empty() {
-            engine.write(writes)?;
-        }
-        if last.is_none() {
-            return Ok(());
-        }
-        after = last;
-    }
 }
 
 fn split_item(cid: &[u8], value: &[u8], writes: &mut Writes) -> Option<()> {

@@ -1,18 +1,24 @@
-//! Format 3 to format 4: the rows "chunk is in page" of family `ref` become one row a
-//! chunk in the new family `have`, which has the number of pages, and whether the chunk
-//! is stored.
+//! Format 3 to format 4.
 //!
-//! The first pass puts the new rows, and leaves alone those that are there: their
+//! - Items have a class, the time of their last use and a list of linked files. All content
+//!   of format 3 counts as added by the user.
+//! - Downloads and their destinations say whether the file is to be the only copy.
+//! - The rows "chunk is in page" of family `ref` become one row a chunk in the new family
+//!   `have`, which has the number of pages, and whether the chunk is stored.
+//!
+//! Of the references, the first pass puts the new rows, and leaves alone those that are there: their
 //! chunks were counted whole before the migration was cut short. The second pass
 //! deletes the old rows, of which the first needs all.
 
 use std::collections::HashMap;
 
 use dfs_core::{ChunkHash, TreeHash};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, Writes};
 use crate::error::StoreError;
-use crate::layout::{CHUNK, HAVE, META, REF};
+use crate::format::{CONVERTED_BYTES, convert};
+use crate::layout::{CHUNK, DOWNLOAD, HAVE, ITEM, META, REF};
 
 /// Rows that are read at once, and then written in one batch.
 const PORTION: usize = 4096;
@@ -21,21 +27,93 @@ const PORTION: usize = 4096;
 const CHUNK_IN_PAGE: u8 = 1;
 const PAGE_OF_OWNER: u8 = 2;
 
-/// Version byte of records of family `have`.
+/// Version bytes: of rows of `have` and of old items, of new items and old downloads, and
+/// of new downloads.
 const RECORD_1: u8 = 1;
+const RECORD_2: u8 = 2;
+const RECORD_3: u8 = 3;
 
 /// Pages whose owners are remembered at most.
 const MAX_KNOWN_PAGES: usize = 1 << 16;
 
 /// Runs the migration.
 pub(super) fn run(engine: &dyn Engine) -> Result<(), StoreError> {
-    run_in_portions(engine, PORTION)
+    run_in_portions(engine, PORTION, CONVERTED_BYTES)
 }
 
-fn run_in_portions(engine: &dyn Engine, portion: usize) -> Result<(), StoreError> {
+fn run_in_portions(engine: &dyn Engine, portion: usize, bytes: usize) -> Result<(), StoreError> {
+    convert(engine, ITEM, bytes, &extend_item)?;
+    convert(engine, DOWNLOAD, bytes, &extend_download)?;
     put_new_rows(engine, portion)?;
     delete_old_rows(engine, portion)?;
     engine.sync()
+}
+
+/// The value of `item` in format 3, behind the version byte.
+#[derive(Serialize, Deserialize)]
+struct OldItem<'a> {
+    header: &'a [u8],
+    name: Option<&'a str>,
+    added_ms: u64,
+    public: bool,
+}
+
+fn extend_item(cid: &[u8], value: &[u8], writes: &mut Writes) -> Option<()> {
+    if value.first() == Some(&RECORD_2) {
+        // Converted before the migration was cut short.
+        return Some(());
+    }
+    let (item, rest) =
+        postcard::take_from_bytes::<OldItem<'_>>(value.strip_prefix(&[RECORD_1])?).ok()?;
+    let (pinned, used_ms, files) = (true, item.added_ms, [0_u64; 0].as_slice());
+    let new = postcard::to_extend(&(item, pinned, used_ms, files), vec![RECORD_2]).ok()?;
+    rest.is_empty().then(|| writes.put(ITEM, cid.to_vec(), new))
+}
+
+/// The value of `download` in format 3, behind the version byte.
+#[derive(Deserialize)]
+struct OldDownload<'a> {
+    started_ms: u64,
+    #[serde(borrow)]
+    state: State<'a>,
+    destinations: Vec<OldDestination>,
+    header: Option<&'a [u8]>,
+    page_roots: Vec<(u64, Vec<u8>)>,
+    bytes_done: u64,
+    chunks_done: u64,
+    bytes_fetched: u64,
+    timeout_s: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum State<'a> {
+    Active,
+    Done,
+    Failed { cause: &'a str, kind: u8 },
+    Cancelled,
+}
+
+#[derive(Deserialize)]
+struct OldDestination {
+    path: Vec<u8>,
+    force: bool,
+}
+
+fn extend_download(cid: &[u8], value: &[u8], writes: &mut Writes) -> Option<()> {
+    if value.first() == Some(&RECORD_3) {
+        // Converted before the migration was cut short.
+        return Some(());
+    }
+    let (old, rest) =
+        postcard::take_from_bytes::<OldDownload<'_>>(value.strip_prefix(&[RECORD_2])?).ok()?;
+    let link = false;
+    let destinations: Vec<_> =
+        old.destinations.into_iter().map(|old| (old.path, old.force, link)).collect();
+    let file: Option<u64> = None;
+    let done = (old.bytes_done, old.chunks_done, old.bytes_fetched);
+    let new = (old.started_ms, old.state, destinations, old.header, old.page_roots, done);
+    let new = postcard::to_extend(&(new, old.timeout_s, file), vec![RECORD_3]).ok()?;
+    rest.is_empty().then(|| writes.put(DOWNLOAD, cid.to_vec(), new))
 }
 
 /// A chunk while its rows are being read.
@@ -101,7 +179,8 @@ fn put(
     // A look for a chunk reads its bytes, so only those of unfinished content are
     // looked for.
     let is_stored = is_held || engine.has(CHUNK, key)?;
-    let row = postcard::to_extend(&(pages, is_stored), vec![RECORD_1]);
+    let links = [0_u64; 0].as_slice();
+    let row = postcard::to_extend(&(pages, is_stored, links), vec![RECORD_1]);
     writes.put(HAVE, key.to_vec(), row.expect("a vector takes every record"));
     Ok(())
 }
@@ -181,8 +260,8 @@ mod tests {
         for writes in 0.. {
             let engine = MemoryEngine::default();
             fill(&engine, FORMAT_3);
-            let outcome = run_in_portions(&Failing::after(&engine, writes), 1);
-            run_in_portions(&engine, 1).expect("the second run");
+            let outcome = run_in_portions(&Failing::after(&engine, writes), 1, 1);
+            run_in_portions(&engine, 1, 1).expect("the second run");
             assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
             if outcome.is_ok() {
                 assert!(writes > 6, "every row is a portion: {writes}");
@@ -209,14 +288,15 @@ mod tests {
         writes.put(REF, key(CHUNK_IN_PAGE, 3, 11), &[][..]);
         writes.put(CHUNK, vec![3; 32], &b"bytes"[..]);
         engine.write(writes).expect("write");
-        run_in_portions(&engine, 2).expect("the migration");
+        run_in_portions(&engine, 2, 1).expect("the migration");
         let have = |n| {
             let row = engine.row(HAVE, hash(n).as_bytes()).expect("a look").expect("a row");
             Haves::decode(&hash(n), &row).expect("a record")
         };
-        assert_eq!(have(1), Have { pages: 2, is_stored: true });
-        assert_eq!(have(2), Have { pages: 1, is_stored: false });
-        assert_eq!(have(3), Have { pages: 1, is_stored: true });
+        let links = Vec::new;
+        assert_eq!(have(1), Have { pages: 2, is_stored: true, links: links() });
+        assert_eq!(have(2), Have { pages: 1, is_stored: false, links: links() });
+        assert_eq!(have(3), Have { pages: 1, is_stored: true, links: links() });
         assert_eq!(engine.rows(REF, None, 9).expect("rows").len(), 3, "owners stay");
     }
 }

@@ -17,18 +17,20 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use dfs_core::{ChunkHash, Page, TreeHash};
 
 use crate::batch::{Batch, Change};
 use crate::engine::{Engine, Writes};
 use crate::error::{Damage, StoreError, report};
 use crate::layout::{self, CHUNK, Family, INTENT, PAGE, REF, RefKind};
+use crate::links;
 use crate::metrics::Metrics;
 use crate::owner::Owner;
 use crate::portion::Portion;
 use crate::store::Released;
 use crate::table::{Key, Table};
-use crate::tables::{Intents, Pages, PortionNumber};
+use crate::tables::{Have, Intents, Pages, PortionNumber};
 use leases::Leases;
 use presence::Presence;
 
@@ -76,13 +78,23 @@ impl Retention {
         self.leases.release(hashes);
     }
 
-    /// Which of the chunks are present.
-    pub(crate) fn are_stored(
+    /// What is known of each chunk.
+    pub(crate) fn haves(
         &self,
         engine: &impl Engine,
         hashes: &[ChunkHash],
-    ) -> Result<Vec<bool>, StoreError> {
-        presence::are_stored(engine, hashes)
+    ) -> Result<Vec<Have>, StoreError> {
+        presence::read(engine, hashes)
+    }
+
+    /// The bytes of a chunk that is linked and not stored.
+    pub(crate) fn linked_chunk(
+        &self,
+        engine: &impl Engine,
+        hash: &ChunkHash,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let haves = presence::read(engine, std::slice::from_ref(hash))?;
+        haves.first().map_or(Ok(None), |have| links::read(engine, hash, have))
     }
 
     /// Notes that chunks are about to be put.
@@ -138,8 +150,8 @@ impl Retention {
         let locked = self.lock();
         let mut writes = Writes::default();
         let mut chunks = 0;
-        for (hash, is_stored) in hashes.iter().zip(presence::are_stored(engine, hashes)?) {
-            if !is_stored && engine.may_have(CHUNK, hash.as_bytes()) {
+        for (hash, have) in hashes.iter().zip(presence::read(engine, hashes)?) {
+            if !have.is_stored && engine.may_have(CHUNK, hash.as_bytes()) {
                 writes.delete(CHUNK, hash.as_bytes().to_vec());
                 chunks += 1;
             }
@@ -162,6 +174,7 @@ impl Retention {
                 | Change::Delete { .. }
                 | Change::Chunk { .. }
                 | Change::Portion { .. }
+                | Change::Links { .. }
                 | Change::Page { .. }
                 | Change::PendingDelete { .. } => {}
             }

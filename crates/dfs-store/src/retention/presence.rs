@@ -10,19 +10,12 @@ use super::Locked;
 use super::leases::Removing;
 use crate::engine::{Engine, Writes};
 use crate::error::{Damage, StoreError, report};
-use crate::layout::{CHUNK, HAVE};
-use crate::table::Table;
-use crate::tables::{Have, Haves};
+use crate::layout::{CHUNK, FILE, HAVE};
+use crate::table::{Key, Table};
+use crate::tables::{Have, Haves, Link, MAX_LINKS};
 
-/// Which of the chunks are stored.
-pub(super) fn are_stored(
-    engine: &impl Engine,
-    hashes: &[ChunkHash],
-) -> Result<Vec<bool>, StoreError> {
-    Ok(read(engine, hashes)?.into_iter().map(|have| have.is_stored).collect())
-}
-
-fn read(engine: &impl Engine, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError> {
+/// What is known of each chunk.
+pub(super) fn read(engine: &impl Engine, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError> {
     let keys: Vec<&[u8]> = hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect();
     let values = engine.values(HAVE, &keys)?;
     let have = |(hash, value): (&ChunkHash, Option<Vec<u8>>)| match value {
@@ -69,7 +62,7 @@ impl Presence {
             hashes
                 .into_iter()
                 .zip(haves)
-                .map(|(hash, have)| (hash, Row { before: have, now: have })),
+                .map(|(hash, have)| (hash, Row { before: have.clone(), now: have })),
         );
         Ok(())
     }
@@ -96,6 +89,33 @@ impl Presence {
 
     pub(super) fn set_stored(&mut self, hash: &ChunkHash) {
         self.row(hash).is_stored = true;
+    }
+
+    /// Links a chunk to a place in a file.
+    pub(super) fn add_link(
+        &mut self,
+        engine: &impl Engine,
+        hash: &ChunkHash,
+        link: Link,
+    ) -> Result<(), StoreError> {
+        let links = &mut self.row(hash).links;
+        if let Some(known) = links.iter_mut().find(|known| known.file == link.file) {
+            *known = link;
+            return Ok(());
+        }
+        if links.len() >= MAX_LINKS {
+            let mut kept = Vec::new();
+            for known in links.drain(..) {
+                if engine.has(FILE, &known.file.encode())? {
+                    kept.push(known);
+                }
+            }
+            *links = kept;
+        }
+        if links.len() < MAX_LINKS {
+            links.push(link);
+        }
+        Ok(())
     }
 
     /// Deletes the loaded chunks that no page contains and that are not leased. They

@@ -30,21 +30,25 @@ pub(super) fn append(
     for page in new_pages {
         presence.add_page(page);
     }
-    presence.load(
-        engine,
-        locked,
-        changes.iter().flat_map(|change| match change {
-            Change::Chunk { hash, .. } => std::slice::from_ref(hash).iter().copied(),
-            Change::Portion { hashes, .. } => hashes.iter().copied(),
+    for change in changes {
+        match change {
+            Change::Chunk { hash, .. } => presence.load(engine, locked, [*hash])?,
+            Change::Portion { hashes, .. } => {
+                presence.load(engine, locked, hashes.iter().copied())?;
+            }
+            Change::Links { links } => {
+                presence.load(engine, locked, links.iter().map(|(hash, _)| *hash))?;
+                for (hash, link) in links {
+                    presence.add_link(engine, hash, *link)?;
+                }
+            }
             Change::Put { .. }
             | Change::Delete { .. }
             | Change::Page { .. }
             | Change::Staged { .. }
             | Change::Reassign { .. }
-            | Change::PendingDelete { .. } => [].iter().copied(),
-        }),
-    )?;
-    for change in changes {
+            | Change::PendingDelete { .. } => {}
+        }
         append_one(writes, &mut presence, change);
     }
     presence.append(writes);
@@ -78,6 +82,8 @@ fn append_one(writes: &mut Writes, presence: &mut Presence, change: &Change) {
             hashes.iter().for_each(|hash| presence.set_stored(hash));
             writes.delete(INTENT, number.encode());
         }
+        // They stand in the rows of their chunks alone.
+        Change::Links { .. } => {}
         Change::Page { owner, root, page } => {
             put_page(writes, *owner, root, page);
             // A release under way then passes the page over.

@@ -29,6 +29,7 @@ use crate::portion::Portion;
 use crate::retention::Retention;
 use crate::space::Space;
 use crate::store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released};
+use crate::tables::Have;
 use durable::Watermark;
 use options::Tune;
 use reclaim::Reclaimer;
@@ -123,13 +124,16 @@ impl RocksStore {
 }
 
 impl ChunkStore for RocksStore {
-    fn has_chunks(&self, hashes: &[ChunkHash]) -> Result<Vec<bool>, StoreError> {
-        self.retention.are_stored(&self.engine, hashes)
+    fn haves(&self, hashes: &[ChunkHash]) -> Result<Vec<Have>, StoreError> {
+        self.retention.haves(&self.engine, hashes)
     }
 
     fn chunk(&self, hash: &ChunkHash) -> Result<Option<Bytes>, StoreError> {
         let chunk = self.engine.chunk(hash.as_bytes())?;
-        let chunk = chunk.map(|bytes| Bytes::copy_from_slice(&bytes));
+        let chunk = match chunk {
+            Some(bytes) => Some(Bytes::copy_from_slice(&bytes)),
+            None => self.retention.linked_chunk(&self.engine, hash)?,
+        };
         if let Some(bytes) = &chunk {
             self.metrics.chunks_read.inc();
             self.metrics.read.inc_by(bytes.len() as u64);

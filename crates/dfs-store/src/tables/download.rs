@@ -4,12 +4,13 @@ use dfs_core::merkle::SUBTREE_LEN;
 use dfs_core::{Cid, Header, Subtree};
 use serde::{Deserialize, Serialize};
 
+use super::file::FileId;
 use crate::error::Damage;
 use crate::layout::{DOWNLOAD, Family};
 use crate::table::{Record, Table, decode_record, encode_record};
 
-/// Version 1 held an exit code instead of a [`FailureKind`].
-const VERSION: u8 = 2;
+/// Version 1 held an exit code instead of a [`FailureKind`], and version 2 no links.
+const VERSION: u8 = 3;
 
 /// CID to [`DownloadRecord`].
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Destination {
     pub path: Vec<u8>,
     /// Whether an existing file may be replaced.
     pub force: bool,
+    /// Whether the file is to be the only copy of the content.
+    pub link: bool,
 }
 
 /// Where a download stands, as far as a restart has to know.
@@ -107,6 +110,9 @@ pub struct DownloadRecord {
     pub bytes_fetched: u64,
     /// Seconds without a verified byte after which it fails.
     pub timeout_s: u64,
+    /// The file of the first destination, if the chunks are linked to it instead of
+    /// being stored.
+    pub file: Option<FileId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +126,7 @@ struct DownloadRow {
     chunks_done: u64,
     bytes_fetched: u64,
     timeout_s: u64,
+    file: Option<FileId>,
 }
 
 impl Table for Downloads {
@@ -139,6 +146,7 @@ impl Table for Downloads {
             chunks_done: record.chunks_done,
             bytes_fetched: record.bytes_fetched,
             timeout_s: record.timeout_s,
+            file: record.file,
         };
         encode_record(VERSION, &row)
     }
@@ -163,6 +171,7 @@ impl Table for Downloads {
             chunks_done: row.chunks_done,
             bytes_fetched: row.bytes_fetched,
             timeout_s: row.timeout_s,
+            file: row.file,
         })
     }
 }

@@ -3,11 +3,13 @@
 use dfs_core::{Cid, Header};
 use serde::{Deserialize, Serialize};
 
+use super::file::FileId;
 use crate::error::Damage;
 use crate::layout::{Family, ITEM};
 use crate::table::{Record, Table, decode_record, encode_record};
 
-const VERSION: u8 = 1;
+/// Version 1 had neither class nor last use, nor linked files.
+const VERSION: u8 = 2;
 
 /// CID to [`Item`]. A row stands beside a row of [`super::Manifests`] in one
 /// batch.
@@ -25,6 +27,13 @@ pub struct Item {
     pub added_ms: u64,
     /// Whether it was added to be announced to the network.
     pub public: bool,
+    /// Whether the user has added it, so that it stays until the user removes it.
+    /// Otherwise it is a cache of something fetched.
+    pub pinned: bool,
+    /// When it was last added or got here, in ms since the Unix epoch.
+    pub used_ms: u64,
+    /// Files of the user that its chunks are linked to.
+    pub files: Vec<FileId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +42,9 @@ struct ItemRow {
     name: Option<String>,
     added_ms: u64,
     public: bool,
+    pinned: bool,
+    used_ms: u64,
+    files: Vec<FileId>,
 }
 
 impl Table for Items {
@@ -46,6 +58,9 @@ impl Table for Items {
             name: item.name.clone(),
             added_ms: item.added_ms,
             public: item.public,
+            pinned: item.pinned,
+            used_ms: item.used_ms,
+            files: item.files.clone(),
         };
         encode_record(VERSION, &row)
     }
@@ -57,7 +72,15 @@ impl Table for Items {
         if found != *cid {
             return Err(Damage::OtherContent { found });
         }
-        Ok(Item { header, name: row.name, added_ms: row.added_ms, public: row.public })
+        Ok(Item {
+            header,
+            name: row.name,
+            added_ms: row.added_ms,
+            public: row.public,
+            pinned: row.pinned,
+            used_ms: row.used_ms,
+            files: row.files,
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::Table`], and a place in [`crate::layout::FAMILIES`].
 
 mod download;
+mod file;
 mod have;
 mod intent;
 mod item;
@@ -12,7 +13,9 @@ mod page;
 mod provide;
 
 pub use download::{Destination, DownloadRecord, DownloadState, Downloads, FailureKind};
-pub use have::{Have, Haves};
+pub use file::{FileId, Files, LinkedFile};
+pub(crate) use have::MAX_LINKS;
+pub use have::{Have, Haves, Link};
 pub use intent::{Intents, PortionNumber};
 pub use item::{Item, Items};
 pub use manifest::Manifests;

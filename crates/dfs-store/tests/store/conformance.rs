@@ -5,9 +5,9 @@ use dfs_core::{
     ChunkHash, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree, TreeHash,
 };
 use dfs_store::{
-    Batch, ChunkStore, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item,
-    Items, Manifests, MemoryStore, Owner, Pages, Portion, ProvideRecord, Provides, RocksOptions,
-    RocksStore, Store, Tables, layout,
+    Batch, ChunkStore, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId,
+    Item, Items, Manifests, MemoryStore, Owner, Pages, Portion, ProvideRecord, Provides,
+    RocksOptions, RocksStore, Store, Tables, layout,
 };
 
 /// A one-chunk file: its chunk, page and manifest.
@@ -33,6 +33,9 @@ pub(crate) fn item(sample: &Sample) -> Item {
         name: Some("na\u{ef}ve name".to_owned()),
         added_ms: 1_700_000_000_000,
         public: true,
+        pinned: true,
+        used_ms: 1_700_000_000_001,
+        files: vec![FileId(7)],
     }
 }
 
@@ -65,13 +68,14 @@ fn download(sample: &Sample) -> DownloadRecord {
             cause: "no provider".to_owned(),
             kind: FailureKind::NoProvider,
         },
-        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true }],
+        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true, link: true }],
         header: Some(*sample.manifest.header()),
         page_roots: vec![(0, sample.page.0)],
         bytes_done: 1,
         chunks_done: 2,
         bytes_fetched: 3,
         timeout_s: 600,
+        file: Some(FileId(8)),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod document;
+mod links;
 mod migration;
 mod recovery;
 mod rocks;

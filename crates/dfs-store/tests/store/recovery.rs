@@ -11,7 +11,7 @@ use crate::conformance::{item, put, put_and_record, rows, sample};
 use crate::rocks::{crash_copy, open, release_all};
 
 /// An open store, and where a copy of it goes.
-fn live() -> (tempfile::TempDir, RocksStore, PathBuf) {
+pub(crate) fn live() -> (tempfile::TempDir, RocksStore, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(&directory.path().join("live")).expect("open");
     let crashed = directory.path().join("crashed");

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use dfs_core::{Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree};
 use dfs_store::layout::FAMILIES;
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, Item, Items,
-    Manifests, MemoryStore, Owner, ProvideRecord, Provides, Store,
+    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId, Files, Item,
+    Items, Link, LinkedFile, Manifests, MemoryStore, Owner, ProvideRecord, Provides, Store,
 };
 
 use crate::rocks::open;
@@ -69,13 +69,14 @@ fn download(n: u32, state: DownloadState) -> DownloadRecord {
     DownloadRecord {
         started_ms: 1_795_398_684_381,
         state,
-        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true }],
+        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true, link: n == 2 }],
         header: Some(*manifest.header()),
         page_roots: vec![(0, root)],
         bytes_done: 11,
         chunks_done: 1,
         bytes_fetched: 12,
         timeout_s: 600,
+        file: (n == 2).then_some(FileId(9)),
     }
 }
 
@@ -85,7 +86,15 @@ fn fill(store: &dyn Store) {
         let (bytes, leaf, root, page, manifest) = content(n);
         let cid = manifest.cid();
         let header = *manifest.header();
-        let item = Item { header, name, added_ms: 1_795_398_684_381, public: n == 2 };
+        let item = Item {
+            header,
+            name,
+            added_ms: 1_795_398_684_381,
+            public: n == 2,
+            pinned: n == 1,
+            used_ms: 1_795_398_684_382,
+            files: if n == 2 { vec![FileId(9)] } else { Vec::new() },
+        };
         let mut batch = Batch::default();
         batch.put_chunk(leaf.hash, bytes.into()).put_page(cid.into(), root.hash, page);
         batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);
@@ -123,6 +132,16 @@ fn fill(store: &dyn Store) {
     batch.put_chunk(leaf.hash, bytes.into()).put_page(owner, root.hash, page);
     store.commit(&batch).expect("commit");
     store.release_pages(owner, &[root.hash], &Batch::default()).expect("release");
+    // A linked file: of a download under way, and whole.
+    let (bytes, leaf, ..) = content(2);
+    let (path, size) = (b"/tmp/\xff".to_vec(), bytes.len() as u64);
+    let file = LinkedFile { path, device: 1, inode: 2, size, modified_ns: None };
+    let len = leaf.len;
+    let mut batch = Batch::default();
+    batch.put::<Files>(&FileId(8), &file);
+    batch.put::<Files>(&FileId(9), &LinkedFile { modified_ns: Some(-3), ..file });
+    batch.link_chunks(vec![(leaf.hash, Link { file: FileId(9), offset: 300, len })]);
+    store.commit(&batch).expect("commit");
     // A chunk that was put and is not recorded, and one that is.
     let (bytes, leaf, ..) = content(7);
     let _portion = store.put_chunks(&[(leaf.hash, &bytes)]).expect("put");

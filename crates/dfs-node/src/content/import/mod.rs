@@ -3,26 +3,32 @@
 //! Memory does not grow with the file: the chunker holds a few blocks of chunks, the
 //! import some pages of leaves, the store its write buffers. One thread reads and cuts
 //! while this one hashes and stores, unless the content is small.
+//!
+//! [`source`] is a file to add, [`unrecorded`] what was put and does not count yet.
+
+mod source;
+mod unrecorded;
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use dfs_core::{
     Block, ChunkHash, Chunker, Cid, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree,
     TreeHash,
 };
-use dfs_store::tables::{Item, Items, Manifests};
-use dfs_store::{Batch, Owner, Portion, Store, StoreError, Tables};
+use dfs_store::tables::{Files, Item, Items, Manifests};
+use dfs_store::{Batch, FileId, Link, LinkedFile, Owner, Portion, Store, StoreError, Tables};
 
+use super::links::new_file_id;
+use super::random;
 use crate::clock::now_ms;
 use crate::error::NodeError;
+pub(super) use source::Source;
+use unrecorded::Unrecorded;
 
 /// Content up to this size goes into the store in one synced batch, bytes and
 /// rows together. The chunks of larger content bypass the write-ahead log.
@@ -50,6 +56,10 @@ pub struct AddOptions {
     /// Whether it is announced to all nodes that listen to public
     /// announcements.
     pub public: bool,
+    /// Whether the file itself stays the copy that is served, so that nothing is stored.
+    /// Content that is edited there can no longer be served. For files of this machine
+    /// only.
+    pub link: bool,
 }
 
 /// The result of an addition.
@@ -66,70 +76,6 @@ pub struct Added {
     pub new_bytes: u64,
 }
 
-/// A file that is open for adding.
-pub(super) struct Source {
-    path: PathBuf,
-    file: File,
-    before: Stamp,
-}
-
-impl Source {
-    /// Opens a regular file.
-    pub(super) fn open(path: PathBuf) -> Result<Self, NodeError> {
-        let read = |source| NodeError::Read { path: path.clone(), source };
-        // Opening a pipe would wait for its other end, so its kind is looked at
-        // first.
-        let kind = std::fs::metadata(&path).map_err(read)?.file_type();
-        if !kind.is_file() {
-            let what = if kind.is_dir() { "a directory" } else { "a device, pipe or socket" };
-            return Err(NodeError::NotAFile { path, what });
-        }
-        let file = File::open(&path).map_err(read)?;
-        let before = Stamp::of(&file).map_err(read)?;
-        Ok(Self { path, file, before })
-    }
-
-    /// Size in bytes when it was opened.
-    pub(super) fn size(&self) -> u64 {
-        self.before.size
-    }
-
-    /// Adds the file. `progress` is told the bytes read so far and ends the
-    /// work by answering `false`.
-    pub(super) fn add(
-        self,
-        store: &Arc<dyn Store>,
-        mut options: AddOptions,
-        progress: impl FnMut(u64) -> bool,
-    ) -> Result<Added, NodeError> {
-        let Self { path, file, before } = self;
-        if options.name.is_none() {
-            options.name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        }
-        let read = |source| NodeError::Read { path: path.clone(), source };
-        let import = Import::new(store, options, progress);
-        let prepared = import.read(&file, read)?;
-        if Stamp::of(&file).map_err(read)? != before {
-            return Err(NodeError::Changed { path });
-        }
-        prepared.commit()
-    }
-}
-
-/// What changes when a program writes to a file.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: SystemTime,
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { size: metadata.len(), modified: metadata.modified()? })
-    }
-}
-
 /// Adds the bytes of a reader; `progress` as in [`Source::add`].
 pub(super) fn add_reader(
     store: &Arc<dyn Store>,
@@ -137,14 +83,30 @@ pub(super) fn add_reader(
     options: AddOptions,
     progress: impl FnMut(u64) -> bool,
 ) -> Result<Added, NodeError> {
-    let import = Import::new(store, options, progress);
+    let import = Import::new(store, options, None, progress);
     import.read(reader, |source| NodeError::Stream { source })?.commit()
+}
+
+/// An addition that links the chunks to their file.
+struct Linking {
+    id: FileId,
+    file: LinkedFile,
+    /// Chunks that no stored page has, in the order of the leaves.
+    links: VecDeque<(ChunkHash, Link)>,
+}
+
+impl Linking {
+    fn new(file: LinkedFile) -> Self {
+        Self { id: new_file_id(), file, links: VecDeque::new() }
+    }
 }
 
 /// The state of one addition.
 struct Import<'a, P> {
     store: &'a Arc<dyn Store>,
     options: AddOptions,
+    /// Set if the chunks are linked and not stored.
+    linking: Option<Linking>,
     progress: P,
     batch: Batch,
     /// Set at the end of the bytes.
@@ -170,10 +132,16 @@ struct Import<'a, P> {
 }
 
 impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
-    fn new(store: &'a Arc<dyn Store>, options: AddOptions, progress: P) -> Self {
+    fn new(
+        store: &'a Arc<dyn Store>,
+        options: AddOptions,
+        linking: Option<Linking>,
+        progress: P,
+    ) -> Self {
         Self {
             store,
             options,
+            linking,
             progress,
             batch: Batch::default(),
             item: None,
@@ -227,8 +195,15 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     fn take(&mut self, builder: &mut ManifestBuilder, block: &Block) -> Result<(), NodeError> {
         let chunks: Vec<(Leaf, &[u8])> =
             block.chunks().map(|bytes| (Leaf::of(bytes), bytes)).collect();
+        let before = self.bytes;
         self.bytes += chunks.iter().map(|(leaf, _)| u64::from(leaf.len)).sum::<u64>();
-        if self.bytes <= SMALL {
+        if let Some(linking) = &mut self.linking {
+            let mut offset = before;
+            for (Leaf { hash, len }, _) in &chunks {
+                linking.links.push_back((*hash, Link { file: linking.id, offset, len: *len }));
+                offset += u64::from(*len);
+            }
+        } else if self.bytes <= SMALL {
             let copied = chunks.iter().map(|(leaf, bytes)| (*leaf, Bytes::copy_from_slice(bytes)));
             self.small.extend(copied);
         } else {
@@ -262,6 +237,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             name: self.options.name.take(),
             added_ms: now_ms(),
             public: self.options.public,
+            pinned: true,
+            used_ms: now_ms(),
+            files: self.linking.iter().map(|linking| linking.id).collect(),
         };
         self.item = Some((manifest, item));
         Ok(self)
@@ -282,6 +260,9 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             roots.push(root.hash);
             batch.stage_page(owner, root.hash, page);
         }
+        if let Some(linking) = &mut self.linking {
+            batch.link_chunks(linking.links.drain(..leaves).collect());
+        }
         // A chunk that is recorded before its page would be kept for ever after a crash.
         let portions = self.unrecorded.take_within(leaves);
         for portion in portions.clone() {
@@ -292,7 +273,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             self.unrecorded.give_back(portions);
             return Err(error.into());
         }
-        let released: Vec<_> = self.leased.drain(..leaves).collect();
+        // Linked chunks are not leased.
+        let released: Vec<_> = self.leased.drain(..leaves.min(self.leased.len())).collect();
         self.store.release_chunks(&released);
         Ok(())
     }
@@ -360,10 +342,17 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             Some(known) => Item {
                 public: known.public || item.public,
                 name: known.name.clone().or(item.name),
+                pinned: true,
+                used_ms: item.used_ms,
+                files: self.files_beside(&known.files)?,
                 ..known
             },
             None => item,
         };
+        if let Some(linking) = self.linking.take() {
+            self.batch.link_chunks(linking.links.into());
+            self.batch.put::<Files>(&linking.id, &linking.file);
+        }
         self.batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);
         if !self.roots.is_empty() {
             let (from, to) = (self.owner, cid.into());
@@ -380,6 +369,24 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         self.committed = true;
         let (size, chunks) = (header.size(), header.chunk_count());
         Ok(Added { cid, size, chunks, new_bytes: self.new_bytes })
+    }
+}
+
+impl<P> Import<'_, P> {
+    /// Files that content is linked to once this addition has ended. A file that was
+    /// linked before under the same path is replaced.
+    fn files_beside(&mut self, known: &[FileId]) -> Result<Vec<FileId>, NodeError> {
+        let Some(Linking { id, file, .. }) = &self.linking else { return Ok(known.to_vec()) };
+        let mut files = Vec::new();
+        for known in known {
+            if self.store.get::<Files>(known)?.is_some_and(|known| known.path != file.path) {
+                files.push(*known);
+            } else {
+                self.batch.delete::<Files>(known);
+            }
+        }
+        files.push(*id);
+        Ok(files)
     }
 }
 
@@ -403,55 +410,6 @@ impl<P> Drop for Import<'_, P> {
     }
 }
 
-/// Portions that were put and are not recorded yet, in the order of the leaves.
-#[derive(Default)]
-struct Unrecorded {
-    /// Each with the number of leaves that it covers, whose chunks it has put as far as
-    /// they were absent.
-    portions: VecDeque<(usize, Option<Portion>)>,
-    hashes: HashSet<ChunkHash>,
-    /// Leaves of the first portions that lie within pages that are stored.
-    stored_leaves: usize,
-}
-
-impl Unrecorded {
-    /// Notes that a chunk is about to be put; false if it was put before.
-    fn insert(&mut self, hash: ChunkHash) -> bool {
-        self.hashes.insert(hash)
-    }
-
-    /// Notes what was put for the next leaves.
-    fn push(&mut self, leaves: usize, portion: Option<Portion>) {
-        self.portions.push_back((leaves, portion));
-    }
-
-    fn portions(&self) -> impl Iterator<Item = &Portion> {
-        self.portions.iter().filter_map(|(_, portion)| portion.as_ref())
-    }
-
-    /// Takes the portions that lie within the pages stored so far and the next ones,
-    /// which have so many leaves.
-    fn take_within(&mut self, leaves: usize) -> Vec<Portion> {
-        self.stored_leaves += leaves;
-        let mut taken = Vec::new();
-        while let Some((leaves, portion)) =
-            self.portions.pop_front_if(|(leaves, _)| *leaves <= self.stored_leaves)
-        {
-            self.stored_leaves -= leaves;
-            taken.extend(portion);
-        }
-        for hash in taken.iter().flat_map(Portion::hashes) {
-            self.hashes.remove(hash);
-        }
-        taken
-    }
-
-    /// Takes portions back that were not recorded after all, to be discarded.
-    fn give_back(&mut self, portions: Vec<Portion>) {
-        self.portions.extend(portions.into_iter().map(|portion| (0, Some(portion))));
-    }
-}
-
 /// Cuts until the end of the bytes, or until the receiver has gone.
 fn cut(
     mut chunker: Chunker<impl Read>,
@@ -466,10 +424,4 @@ fn cut(
             return;
         }
     }
-}
-
-fn random() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    bytes
 }

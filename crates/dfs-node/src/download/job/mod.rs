@@ -7,6 +7,7 @@
 
 mod answers;
 mod fence;
+mod pages;
 mod runs;
 mod saving;
 mod write_out;
@@ -22,8 +23,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dfs_core::{Cid, Leaf, Manifest, Page, Subtree};
 use dfs_net::{NetHandle, PeerId, Rate};
-use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Manifests, Pages};
-use dfs_store::{Batch, Portion, StoreError, Tables};
+use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Pages};
+use dfs_store::{Batch, FileId, StoreError, Tables};
 use dfs_transfer::{Action, Config, Download, Event, RunId, Status, Wait};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::placement::{Placed, Placement};
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
-use super::write_buffer::{FailedWrite, WriteBuffer};
+use super::write_buffer::{FailedWrite, Put, WriteBuffer};
 use crate::blocking::Disk;
 use crate::content::draft::Target;
 use crate::error::{FailureKind, NodeError};
@@ -100,14 +101,14 @@ type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
 /// How a write has ended.
 struct Written {
     /// What was put and not recorded.
-    outcome: Result<Option<Portion>, Box<FailedWrite>>,
+    outcome: Result<Option<Put>, Box<FailedWrite>>,
     placement: Placement,
 }
 
 /// A write under way.
 type WriteFuture = Pin<Box<dyn Future<Output = Written> + Send>>;
 /// A commit of progress under way.
-type SaveFuture = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+type SaveFuture = Pin<Box<dyn Future<Output = Result<(), NodeError>> + Send>>;
 
 /// State of one job.
 pub(super) struct Job {
@@ -134,8 +135,11 @@ pub(super) struct Job {
     syncing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     discovery: Option<mpsc::Receiver<PeerId>>,
     buffer: WriteBuffer,
-    /// Where arriving content goes besides the store; `None` during a write.
+    /// Where arriving content goes besides the store, or instead of it; `None` during a
+    /// write.
     placement: Option<Placement>,
+    /// The file that chunks are linked to, if it is there from an earlier run.
+    own: Option<FileId>,
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
@@ -178,6 +182,7 @@ impl Job {
             discovery: None,
             buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
+            own: None,
             rate: Rate::default(),
             complete: None,
             store_retry: None,
@@ -238,9 +243,8 @@ impl Job {
 
     /// Fetches the content into the store, unless it is held already.
     async fn obtain(&mut self) -> Result<Manifest, Stop> {
-        let cid = self.cid;
-        let held = self.disk.run(move |store| store.get::<Manifests>(&cid)).await;
-        if let Some(manifest) = held.map_err(failed)? {
+        self.resume_output().await?;
+        if let Some(manifest) = self.held().await.map_err(failed)? {
             return Ok(self.note_held(manifest));
         }
         self.feed(Event::Wake)?;
@@ -350,18 +354,6 @@ impl Job {
         }
     }
 
-    /// Checks whether the content is held by now.
-    fn recheck(&mut self) {
-        let (disk, cid) = (self.disk.clone(), self.cid);
-        self.running.push(Box::pin(async move {
-            match disk.run(move |store| store.get::<Manifests>(&cid)).await {
-                Ok(Some(manifest)) => JobEvent::Held(manifest),
-                Ok(None) => JobEvent::Machine(Event::Wake),
-                Err(error) => JobEvent::StoreFailed(error),
-            }
-        }));
-    }
-
     /// Answers once the record is durable, so that the destination survives a
     /// kill.
     fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
@@ -410,7 +402,7 @@ impl Job {
                     again.await
                 }));
                 self.page_waits = true;
-                self.store_is_full(&error)
+                self.store_is_full(&error.into())
             }
             JobEvent::Held(manifest) => {
                 self.complete = Some(manifest);
@@ -491,40 +483,6 @@ impl Job {
             Action::Complete { .. } | Action::Fail(_) | Action::Discover => return,
         };
         self.running.push(future);
-    }
-
-    /// Commits the page (which pins its chunks), then probes which chunks are
-    /// present. In the other order a removal could delete chunks in between.
-    fn commit_page(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
-        let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
-        self.record.header = self.machine.header().copied();
-        let held: Vec<bool> =
-            page.leaves().iter().map(|leaf| self.buffer.contains(&leaf.hash)).collect();
-        // One batch stores the page and its root in the record.
-        let mut record = self.record.clone();
-        record.page_roots.push((index, root));
-        let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
-        Box::pin(async move {
-            let committed = page.clone();
-            let commit = disk.run(move |store| {
-                if !known {
-                    let mut batch = Batch::default();
-                    batch.put_page(cid.into(), root.hash, committed.clone());
-                    batch.put::<Downloads>(&cid, &record);
-                    fence.commit(|| store.commit(&batch))?;
-                }
-                let hashes: Vec<_> = committed.leaves().iter().map(|leaf| leaf.hash).collect();
-                let stored = store.has_chunks(&hashes)?;
-                Ok(held.iter().zip(stored).map(|(held, stored)| *held || stored).collect())
-            });
-            match commit.await {
-                Ok(present) => JobEvent::PageCommitted { index, root, present },
-                Err(error @ StoreError::NoSpace { .. }) => {
-                    JobEvent::NoRoom { index, root, page, error }
-                }
-                Err(error) => JobEvent::StoreFailed(error),
-            }
-        })
     }
 
     fn publish_progress(&mut self) {

@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use dfs_core::Manifest;
 use dfs_store::tables::{DownloadRecord, DownloadState, Downloads, Item, Items, Manifests};
-use dfs_store::{Batch, StoreError, Tables};
+use dfs_store::{Batch, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
 
-use super::{Job, Placement, Stop, Written, ended, failed, path_of};
+use super::{Job, Placement, Stop, Written, ended, failed, path_of, stopped};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::{Draft, Target};
-use crate::download::write_buffer::{FailedWrite, Progress, WriteBuffer};
-use crate::error::report;
+use crate::content::links::new_file_id;
+use crate::download::linked_output::{Earlier, LinkedOutput};
+use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write, WriteBuffer};
+use crate::error::{FailureKind, NodeError, report};
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
 impl Job {
@@ -24,6 +26,7 @@ impl Job {
         // The file may have been given up during the write.
         let placement = self.placement.get_or_insert(written.placement);
         if self.syncing.is_none()
+            && self.record.file.is_none()
             && let Some(file) = placement.due_sync()
         {
             // The sync at the end reports what goes wrong with this one.
@@ -37,23 +40,29 @@ impl Job {
             Err(failed) => *failed,
         };
         self.buffer.written(Err(write), Instant::now());
-        if !matches!(error, StoreError::NoSpace { .. }) {
-            return Err(failed(error));
+        if error.kind() != FailureKind::NoSpace {
+            return Err(stopped(&error));
         }
         self.store_is_full(&error)
     }
 
-    pub(super) fn store_is_full(&mut self, error: &StoreError) -> Result<(), Stop> {
+    pub(super) fn store_is_full(&mut self, error: &NodeError) -> Result<(), Stop> {
         let reason = report(error);
         if self.store_retry.is_none() {
             tracing::warn!(cid = %self.cid, %reason, "a download waits for room");
         }
         self.no_room = Some(reason);
-        // What it has is in the store, and takes room twice.
-        self.placement = Some(Placement::GivenUp);
+        self.give_up_placement();
         let retry = Instant::now() + DISK_FULL_RETRY;
         self.store_retry = Some(retry);
         self.feed(Event::StoreFull { retry })
+    }
+
+    /// What the file has is in the store, and takes room twice; unless it is the only copy.
+    fn give_up_placement(&mut self) {
+        if self.record.file.is_none() {
+            self.placement = Some(Placement::GivenUp);
+        }
     }
 
     pub(super) fn store_has_room(&mut self) -> Result<(), Stop> {
@@ -84,12 +93,11 @@ impl Job {
         let write = buffer.next_write(now, self.progress(), |progress| self.snapshot(progress));
         self.buffer = buffer;
         if let Some(write) = write {
-            let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
-            let fence = Arc::clone(&self.fence);
+            let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
             let (target, mut placement) = self.lend_placement();
             self.writing = Some(Box::pin(blocking(move || {
-                placement.place(target, write.chunks());
-                let outcome = fence.commit(|| write.perform(&*store, cid, Batch::default()));
+                let outcome = place(&mut placement, target, &sink, write)
+                    .and_then(|write| fence.commit(|| write.perform(&sink, Batch::default())));
                 Written { outcome, placement }
             })));
         }
@@ -99,23 +107,20 @@ impl Job {
     /// that is due. Chunks are written meanwhile.
     fn start_save(&mut self) {
         let Some(save) = self.buffer.next_save() else { return };
-        let (store, cid, fence) =
-            (Arc::clone(self.disk.store()), self.cid, Arc::clone(&self.fence));
+        let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
         let mut batch = Batch::default();
-        batch.put::<Downloads>(&cid, &self.snapshot(save.progress));
-        for portion in save.portions {
-            batch.chunks_stored(portion);
-        }
-        self.saving = Some(Box::pin(blocking(move || fence.commit(|| store.commit(&batch)))));
+        batch.put::<Downloads>(&self.cid, &self.snapshot(save.progress));
+        self.saving =
+            Some(Box::pin(blocking(move || fence.commit(|| sink.commit(&save.portions, batch)))));
     }
 
     /// Handles the outcome of a save.
-    pub(super) fn on_saved(&mut self, saved: Result<(), StoreError>) -> Result<(), Stop> {
+    pub(super) fn on_saved(&mut self, saved: Result<(), NodeError>) -> Result<(), Stop> {
         self.buffer.saved(saved.is_ok());
         match saved {
             Ok(()) => Ok(()),
-            Err(error @ StoreError::NoSpace { .. }) => self.store_is_full(&error),
-            Err(error) => Err(failed(error)),
+            Err(error) if error.kind() == FailureKind::NoSpace => self.store_is_full(&error),
+            Err(error) => Err(stopped(&error)),
         }
     }
 
@@ -124,7 +129,41 @@ impl Job {
     fn leftovers(&self) -> Vec<Target> {
         let destinations = self.record.destinations.iter().map(|known| self.target(known, 0));
         let is_done = self.record.state == DownloadState::Done;
-        destinations.filter(|_| !is_done).collect()
+        // The chunks may be in the first file alone.
+        let linked = usize::from(self.record.file.is_some());
+        destinations.skip(linked).filter(|_| !is_done).collect()
+    }
+
+    /// Where chunks go.
+    pub(super) fn sink(&self) -> Sink {
+        let store = Arc::clone(self.disk.store());
+        Sink { store, cid: self.cid, linked: self.linked_output() }
+    }
+
+    /// The file that chunks are linked to, once its size is known.
+    pub(super) fn linked_output(&self) -> Option<LinkedOutput> {
+        let id = self.record.file?;
+        let header = self.machine.header().copied().or(self.record.header)?;
+        let first = self.record.destinations.first()?;
+        Some(LinkedOutput { id, target: self.target(first, header.size()) })
+    }
+
+    /// Goes on with the file of an earlier run, if chunks are linked to it.
+    pub(super) async fn resume_output(&mut self) -> Result<(), Stop> {
+        let Some(output) = self.linked_output() else { return Ok(()) };
+        let (store, id) = (Arc::clone(self.disk.store()), output.id);
+        let earlier = blocking(move || output.resume(&*store)).await;
+        match earlier.map_err(|error| stopped(&error))? {
+            Earlier::None => {}
+            Earlier::Unfinished(draft) => {
+                self.placement = Some(Placement::Open(draft));
+                self.own = Some(id);
+            }
+            Earlier::InPlace => self.own = Some(id),
+            // Links to that file must not be taken for links to the next one.
+            Earlier::Lost => self.record.file = Some(new_file_id()),
+        }
+        Ok(())
     }
 
     /// What a write needs to place chunks in the file of the first destination.
@@ -159,21 +198,28 @@ impl Job {
         let (disk, cid) = (self.disk.clone(), self.cid);
         // An addition may have stored it in the meantime.
         let known = disk.run(move |store| store.get::<Items>(&cid)).await.map_err(failed)?;
-        let item = known.unwrap_or_else(|| Item {
-            header: *manifest.header(),
-            name,
-            added_ms: now_ms(),
-            public: false,
-        });
+        let files: Vec<_> = self.record.file.into_iter().collect();
+        let item = match known {
+            Some(known) => Item { used_ms: now_ms(), ..known },
+            None => Item {
+                header: *manifest.header(),
+                name,
+                added_ms: now_ms(),
+                public: false,
+                pinned: false,
+                used_ms: now_ms(),
+                files,
+            },
+        };
         loop {
             let write = self.buffer.take_rest(self.record.clone());
             let mut rows = Batch::default();
             rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
-            let store = Arc::clone(disk.store());
+            let sink = self.sink();
             let (target, mut placement) = self.lend_placement();
             let written = blocking(move || {
-                placement.place(target, write.chunks());
-                (write.perform(&*store, cid, rows), placement)
+                let placed = place(&mut placement, target, &sink, write);
+                (placed.and_then(|write| write.perform(&sink, rows)), placement)
             });
             let (stored, placement) = written.await;
             self.placement = Some(placement);
@@ -184,11 +230,11 @@ impl Job {
                 }
                 Err(failure) => {
                     let FailedWrite { write, error } = *failure;
-                    if !matches!(error, StoreError::NoSpace { .. }) {
-                        return Err(failed(error));
+                    if error.kind() != FailureKind::NoSpace {
+                        return Err(stopped(&error));
                     }
                     self.buffer.written(Err(write), Instant::now());
-                    self.placement = Some(Placement::GivenUp);
+                    self.give_up_placement();
                     self.wait(report(&error)).await?;
                 }
             }
@@ -209,13 +255,14 @@ impl Job {
     }
 
     /// Saves the chunks in memory and the record, at the end of the job.
-    pub(super) async fn save_rest(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn save_rest(&mut self) -> Result<(), NodeError> {
         // A write under way holds chunks too. The wait for it has a limit,
         // because the time of a shutdown has one.
         if self.writing.is_some()
             && let Ok(last) = timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.writing)).await
         {
             self.buffer.written(last.outcome.map_err(|failed| failed.write), Instant::now());
+            self.placement.get_or_insert(last.placement);
         }
         if self.saving.is_some() {
             let saved = timeout(FINAL_WRITE_TIMEOUT, ended(&mut self.saving)).await;
@@ -228,24 +275,48 @@ impl Job {
             self.snapshot(self.progress())
         };
         let write = self.buffer.take_rest(record);
-        let (store, cid) = (Arc::clone(self.disk.store()), self.cid);
-        let fence = Arc::clone(&self.fence);
-        let placement = self.placement.take();
+        let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
         let leftovers = self.leftovers();
+        let (_, mut placement) = self.lend_placement();
         let last = move || {
             fence.close();
+            // Chunks that are stored need no file any more.
+            let placed = match &sink.linked {
+                Some(_) => place(&mut placement, None, &sink, write),
+                None => Ok(write),
+            };
             drop(placement);
             leftovers.iter().for_each(Draft::remove_leftover);
-            match write.perform(&*store, cid, Batch::default()) {
+            match placed.and_then(|write| write.perform(&sink, Batch::default())) {
                 // The disk is full: drop the chunks, which a later download
                 // fetches again, and record the end.
-                Err(failed) if matches!(failed.error, StoreError::NoSpace { .. }) => {
-                    failed.write.without_chunks().perform(&*store, cid, Batch::default())
+                Err(failed)
+                    if failed.error.kind() == FailureKind::NoSpace || sink.linked.is_some() =>
+                {
+                    failed.write.without_chunks().perform(&sink, Batch::default())
                 }
                 result => result,
             }
         };
         let result = blocking(last).await;
         result.map(drop).map_err(|failed| failed.error)
+    }
+}
+
+/// Writes chunks to their places in the file. Only if they are not stored is it an error
+/// that they cannot be.
+fn place(
+    placement: &mut Placement,
+    target: Option<Target>,
+    sink: &Sink,
+    write: Write,
+) -> Result<Write, Box<FailedWrite>> {
+    let Some(output) = &sink.linked else {
+        placement.place(target, write.chunks());
+        return Ok(write);
+    };
+    match placement.place_for_good(&output.target, write.chunks()) {
+        Ok(()) => Ok(write),
+        Err(error) => Err(Box::new(FailedWrite { write, error: error.into() })),
     }
 }

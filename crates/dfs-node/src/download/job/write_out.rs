@@ -48,12 +48,17 @@ impl Job {
         let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
         let target = self.target(destination, manifest.header().size());
         let placed = self.placement.as_mut().and_then(|placement| placement.take(&target));
+        let linked = self.linked_output().filter(|output| output.target.path == target.path);
         let work = blocking(move || {
-            let draft = placed.map_or_else(|| Draft::create(target), Ok)?;
-            export::write_out(&*store, &manifest_, draft, |bytes| {
+            let progress = |bytes| {
                 count.store(bytes, Ordering::Relaxed);
                 go_on.load(Ordering::Relaxed)
-            })
+            };
+            if let Some(output) = linked {
+                return output.complete(&*store, &manifest_, placed, progress);
+            }
+            let draft = placed.map_or_else(|| Draft::create(target), Ok)?;
+            export::write_out(&*store, &manifest_, draft, progress)
         });
         tokio::pin!(work);
         loop {

@@ -1,0 +1,184 @@
+//! The file of a download that is to be the only copy: its chunks are linked to it
+//! instead of being stored.
+//!
+//! The file has a temporary name until it is complete, and the links lead there. A link
+//! is committed after the bytes are synced, so that it never says more than the disk.
+
+use std::fs::{self, File};
+use std::ops::Range;
+
+use dfs_core::{Cid, Leaf, Manifest, Page, TreeHash};
+use dfs_store::tables::{Files, Items, Pages};
+use dfs_store::{Batch, FileId, Have, Link, LinkedFile, Store, StoreError, Tables};
+
+use crate::content::draft::{Draft, Target};
+use crate::content::export;
+use crate::content::links::{is_same_file, linked_file, path_of};
+use crate::error::{Damage, NodeError, OutputError};
+
+/// Links that are committed at a time.
+const MAX_LINKS: usize = 4096;
+
+/// The file, and where it is to be.
+#[derive(Debug, Clone)]
+pub(super) struct LinkedOutput {
+    pub(super) id: FileId,
+    pub(super) target: Target,
+}
+
+/// What an earlier run has left of the file.
+pub(super) enum Earlier {
+    /// There was none.
+    None,
+    /// A part of it.
+    Unfinished(Box<Draft>),
+    /// The whole file, under its name.
+    InPlace,
+    /// It is gone, or another file is in its place, and chunks are linked to it.
+    Lost,
+}
+
+impl LinkedOutput {
+    /// Syncs what was written so far, and has the batch say where it is.
+    pub(super) fn sync(&self, batch: &mut Batch) -> Result<(), OutputError> {
+        let path = Draft::temporary_path(&self.target);
+        let failed = |source| OutputError::Write { path: self.target.path.clone(), source };
+        let file = File::open(&path).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let file = LinkedFile { modified_ns: None, ..linked_file(&path, &metadata) };
+        batch.put::<Files>(&self.id, &file);
+        Ok(())
+    }
+
+    /// Where a chunk of this length is in the file.
+    pub(super) fn link(&self, offset: u64, len: u32) -> Link {
+        Link { file: self.id, offset, len }
+    }
+
+    /// Looks for the file of an earlier run.
+    pub(super) fn resume(&self, store: &dyn Store) -> Result<Earlier, NodeError> {
+        let Some(file) = store.get::<Files>(&self.id)? else { return Ok(Earlier::None) };
+        if self.is_in_place(store)? {
+            return Ok(Earlier::InPlace);
+        }
+        let draft = Draft::resume(self.target.clone(), &file)?;
+        Ok(draft.map_or(Earlier::Lost, |mut draft| {
+            draft.keep();
+            Earlier::Unfinished(Box::new(draft))
+        }))
+    }
+
+    /// Completes the file from other copies of its chunks, gives it its name and links
+    /// everything to it that is not stored. `progress` as in [`export::write_out`].
+    pub(super) fn complete(
+        &self,
+        store: &dyn Store,
+        manifest: &Manifest,
+        draft: Option<Draft>,
+        progress: impl FnMut(u64) -> bool,
+    ) -> Result<bool, NodeError> {
+        if !self.is_in_place(store)? {
+            let draft = match draft {
+                Some(mut draft) => {
+                    self.note_linked(store, manifest, &mut draft)?;
+                    draft
+                }
+                None => self.create()?,
+            };
+            // The links lead to the temporary name, so the row comes first.
+            let mut batch = Batch::default();
+            self.sync(&mut batch)?;
+            store.commit(&batch)?;
+            if !export::write_out(store, manifest, draft, progress)? {
+                return Ok(false);
+            }
+        }
+        self.link_all(store, manifest)?;
+        Ok(true)
+    }
+
+    /// A file that stays although the download ends before it is complete.
+    fn create(&self) -> Result<Draft, OutputError> {
+        let mut draft = Draft::create(self.target.clone())?;
+        draft.keep();
+        Ok(draft)
+    }
+
+    /// Tells the file what it has from an earlier run.
+    fn note_linked(
+        &self,
+        store: &dyn Store,
+        manifest: &Manifest,
+        draft: &mut Draft,
+    ) -> Result<(), NodeError> {
+        self.visit(store, manifest, |_, have, place| {
+            let own = have.links.iter().find(|link| link.file == self.id);
+            if own.is_some_and(|link| link.offset == place.start) {
+                draft.note(place);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether an earlier run has renamed the file and ended before it said so.
+    fn is_in_place(&self, store: &dyn Store) -> Result<bool, NodeError> {
+        let Some(file) = store.get::<Files>(&self.id)? else { return Ok(false) };
+        let metadata = fs::metadata(&self.target.path);
+        Ok(path_of(&file) != self.target.path
+            && metadata.is_ok_and(|metadata| is_same_file(&file, &metadata)))
+    }
+
+    /// Links all chunks that are not stored, and notes where the file is.
+    fn link_all(&self, store: &dyn Store, manifest: &Manifest) -> Result<(), NodeError> {
+        let path = &self.target.path;
+        let metadata = fs::metadata(path)
+            .map_err(|source| OutputError::Write { path: path.clone(), source })?;
+        let mut links = Vec::new();
+        self.visit(store, manifest, |leaf, have, place| {
+            if !have.is_stored && !have.links.iter().any(|link| link.file == self.id) {
+                links.push((leaf.hash, self.link(place.start, leaf.len)));
+            }
+            if links.len() < MAX_LINKS {
+                return Ok(());
+            }
+            store.commit(Batch::default().link_chunks(std::mem::take(&mut links)))
+        })?;
+        let mut batch = Batch::default();
+        batch.put::<Files>(&self.id, &linked_file(path, &metadata));
+        let cid = manifest.cid();
+        if let Some(mut item) = store.get::<Items>(&cid)?
+            && !item.files.contains(&self.id)
+        {
+            item.files.push(self.id);
+            batch.put::<Items>(&cid, &item);
+        }
+        store.commit(batch.link_chunks(links))?;
+        Ok(())
+    }
+
+    /// Visits every leaf with what is known of its chunk and its place in the content.
+    fn visit(
+        &self,
+        store: &dyn Store,
+        manifest: &Manifest,
+        mut visit: impl FnMut(&Leaf, &Have, Range<u64>) -> Result<(), StoreError>,
+    ) -> Result<(), NodeError> {
+        let mut offset = 0;
+        for root in manifest.page_roots() {
+            let page = page_of(store, manifest.cid(), root.hash)?;
+            let hashes: Vec<_> = page.leaves().iter().map(|leaf| leaf.hash).collect();
+            for (leaf, have) in page.leaves().iter().zip(store.haves(&hashes)?) {
+                let place = offset..offset + u64::from(leaf.len);
+                offset = place.end;
+                visit(leaf, &have, place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn page_of(store: &dyn Store, cid: Cid, hash: TreeHash) -> Result<Page, NodeError> {
+    let damaged = || NodeError::Damaged { cid, source: Damage::MissingPage(hash) };
+    store.get::<Pages>(&hash)?.ok_or_else(damaged)
+}
