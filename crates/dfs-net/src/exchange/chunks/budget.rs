@@ -53,6 +53,14 @@ impl Budget {
         Some(room)
     }
 
+    /// Like [`Self::take`], if no stream has to wait for it.
+    pub(super) fn try_take(&self) -> Option<Room> {
+        let permit = Arc::clone(&self.permits).try_acquire_many_owned(BATCH_UNITS).ok()?;
+        let room = Room { permit: Some(permit), budget: self.clone() };
+        self.gauge();
+        Some(room)
+    }
+
     /// Whether a stream that asks for room may have to wait.
     pub(super) fn is_scarce(&self) -> bool {
         self.permits.available_permits() < BATCH_UNITS as usize

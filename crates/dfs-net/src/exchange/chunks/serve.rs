@@ -1,8 +1,9 @@
 //! The serving end of a chunk stream: reads requests ahead, has chunks read from
 //! the store in batches, and writes them in the order of the requests.
 //!
-//! What a peer can make this node hold is one batch of chunks and a queue of
-//! hashes. While other streams wait for room, a peer that reads slower than
+//! The next batch is read while one is being written. What a peer can make this node
+//! hold is two batches of chunks and a queue of hashes, and one batch while room is
+//! scarce. While other streams wait for room, a peer that reads slower than
 //! [`MIN_SERVED_RATE`](crate::limits::MIN_SERVED_RATE) loses its stream.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::budget::{Budget, patience};
+use super::budget::{Budget, Room, patience};
 use super::traffic::Traffic;
 use crate::event::NetEvent;
 use crate::exchange::idle::IdleTimeout;
@@ -60,6 +61,7 @@ async fn serve(
         requests,
         queued,
         batch: VecDeque::new(),
+        ahead: None,
         skipped: None,
         misses: Misses::default(),
     };
@@ -181,9 +183,19 @@ struct Server<'a> {
     queued: mpsc::Receiver<Asked>,
     /// The chunks to answer next, in order.
     batch: VecDeque<Asked>,
+    /// What follows the chunks being written, read already.
+    ahead: Option<ReadChunks>,
     /// The request that has ended early; what is left of it is passed over.
     skipped: Option<u64>,
     misses: Misses,
+}
+
+/// Chunks that were read, with the room that they take.
+struct ReadChunks {
+    /// What was asked for; the answer may be shorter.
+    hashes: Vec<ChunkHash>,
+    chunks: Vec<Option<Bytes>>,
+    room: Room,
 }
 
 impl Server<'_> {
@@ -210,18 +222,12 @@ impl Server<'_> {
     /// requests.
     async fn fill(&mut self) -> bool {
         loop {
-            while self.batch.len() < MAX_BATCH_CHUNKS {
-                let next = if self.batch.is_empty() {
-                    self.queued.recv().await
-                } else {
-                    self.queued.try_recv().ok()
-                };
-                match next {
-                    Some(asked) if self.skipped == Some(asked.request) => self.requests.settle(1),
-                    Some(asked) => self.batch.push_back(asked),
-                    None => break,
-                }
+            if self.batch.is_empty()
+                && let Some(asked) = self.queued.recv().await
+            {
+                self.take(asked);
             }
+            self.take_queued();
             if !self.batch.is_empty() {
                 return true;
             }
@@ -231,43 +237,76 @@ impl Server<'_> {
         }
     }
 
+    /// Takes what is queued, as far as a batch may need it.
+    fn take_queued(&mut self) {
+        while self.batch.len() < 2 * MAX_BATCH_CHUNKS
+            && let Ok(asked) = self.queued.try_recv()
+        {
+            self.take(asked);
+        }
+    }
+
+    fn take(&mut self, asked: Asked) {
+        if self.skipped == Some(asked.request) {
+            self.requests.settle(1);
+        } else {
+            self.batch.push_back(asked);
+        }
+    }
+
     fn is_front_cancelled(&self) -> bool {
         self.batch.front().is_some_and(|front| self.requests.is_cancelled(front.request))
     }
 
-    /// Has the chunks at the front of the batch read, and writes them.
+    /// Writes the chunks at the front of the batch, and has the next ones read meanwhile.
     async fn answer_batch(
         &mut self,
         writer: &mut IdleTimeout<impl AsyncWrite + Unpin + Send>,
     ) -> Result<(), WireError> {
-        let Some(mut room) = self.shared.budget.take().await else {
-            writer.restart();
-            let busy = Answer::Busy { retry_ms: BUSY_RETRY_MS };
-            return self.end_front(writer, &busy).await;
+        let ReadChunks { chunks, room, .. } = match self.read_ahead() {
+            Some(ahead) => ahead,
+            None => {
+                let Some(room) = self.shared.budget.take().await else {
+                    writer.restart();
+                    let busy = Answer::Busy { retry_ms: BUSY_RETRY_MS };
+                    return self.end_front(writer, &busy).await;
+                };
+                read_chunks(self.shared, self.peer, self.hashes_behind(0), room).await?
+            }
         };
-        let chunks = self.read_chunks().await?;
-        let bytes = chunks.iter().flatten().map(|chunk| chunk.len() as u64).sum();
-        room.shrink_to(bytes);
         writer.restart();
-        let budget = self.shared.budget.clone();
-        let write = self.write_chunks(writer, chunks);
-        paced(write, bytes, &budget).await
+        self.take_queued();
+        let (shared, peer, next) = (self.shared, self.peer, self.hashes_behind(chunks.len()));
+        let read_next = async {
+            match shared.budget.try_take() {
+                Some(room) if !next.is_empty() => {
+                    read_chunks(shared, peer, next, room).await.map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let bytes = bytes_of(&chunks);
+        let write = paced(self.write_chunks(writer, chunks), bytes, &shared.budget);
+        let ((), ahead) = futures::future::try_join(write, read_next).await?;
+        self.ahead = ahead;
+        drop(room);
+        Ok(())
     }
 
-    /// Asks the owner of the network for the chunks at the front of the batch.
-    async fn read_chunks(&self) -> Result<Vec<Option<Bytes>>, WireError> {
-        let hashes: Vec<_> = self.batch.iter().map(|asked| asked.hash).collect();
-        let (respond_to, response) = oneshot::channel();
-        let peer = self.peer;
-        let event = NetEvent::ChunkRequest { peer, hashes, max_bytes: BATCH.into(), respond_to };
-        let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
-        self.shared.events.send(event).await.map_err(|_| gone(()))?;
-        let mut chunks = response.await.map_err(|_| gone(()))?;
-        // An owner that answers nothing does not have the first one.
-        if chunks.is_empty() {
-            chunks.push(None);
-        }
-        Ok(chunks)
+    /// The chunks that were read ahead, if they are those at the front of the batch. They
+    /// are others if a request has ended early.
+    fn read_ahead(&mut self) -> Option<ReadChunks> {
+        let ahead = self.ahead.take()?;
+        let asked = self.batch.iter().map(|asked| &asked.hash);
+        let is_next = asked.take(ahead.hashes.len()).eq(ahead.hashes.iter());
+        is_next.then_some(ahead)
+    }
+
+    /// What is asked for next behind so many chunks, and has not been given up.
+    fn hashes_behind(&self, chunks: usize) -> Vec<ChunkHash> {
+        let asked = self.batch.iter().skip(chunks).take(MAX_BATCH_CHUNKS);
+        let wanted = asked.take_while(|asked| !self.requests.is_cancelled(asked.request));
+        wanted.map(|asked| asked.hash).collect()
     }
 
     async fn write_chunks(
@@ -332,6 +371,31 @@ impl Server<'_> {
         };
         count_served(&self.shared.metrics, outcome);
     }
+}
+
+/// Asks the owner of the network for chunks.
+async fn read_chunks(
+    shared: &Shared,
+    peer: PeerId,
+    hashes: Vec<ChunkHash>,
+    mut room: Room,
+) -> Result<ReadChunks, WireError> {
+    let (respond_to, response) = oneshot::channel();
+    let (asked, max_bytes) = (hashes.clone(), BATCH.into());
+    let event = NetEvent::ChunkRequest { peer, hashes: asked, max_bytes, respond_to };
+    let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
+    shared.events.send(event).await.map_err(|_| gone(()))?;
+    let mut chunks = response.await.map_err(|_| gone(()))?;
+    // An owner that answers nothing does not have the first one.
+    if chunks.is_empty() {
+        chunks.push(None);
+    }
+    room.shrink_to(bytes_of(&chunks));
+    Ok(ReadChunks { hashes, chunks, room })
+}
+
+fn bytes_of(chunks: &[Option<Bytes>]) -> u64 {
+    chunks.iter().flatten().map(|chunk| chunk.len() as u64).sum()
 }
 
 /// Carries out the write of a batch. While room is scarce, a peer that reads too

@@ -1,3 +1,5 @@
+mod ahead;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
