@@ -2,6 +2,7 @@
 //! and refused.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -209,4 +210,41 @@ fn stopping_under_load_is_quick_and_goes_on_later() {
     assert_eq!(hash(&out), hash(&file));
     let fetched = bytes_fetched(&status);
     assert!(fetched <= (300 << 20) + FLUSH_WINDOW, "{fetched}");
+}
+
+#[test]
+fn bytes_come_to_standard_output_while_they_arrive() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 9, SIZE);
+    let cid = a.provide(&file);
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let mut get = b.ctl(["get", &cid, "-o", "-"]).stdout(Stdio::piped()).spawn().expect("get");
+    let mut out = get.stdout.take().expect("piped");
+    let mut first = vec![0; 16 << 20];
+    out.read_exact(&mut first).expect("bytes");
+    let status = json(&mut b.ctl(["download-status", &cid, "--json"]));
+    assert_ne!(status["state"], "done", "{status}");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&first).update_reader(out).expect("the rest");
+    assert!(get.wait().expect("it ends").success());
+    assert_eq!(hasher.finalize(), hash(&file));
+}
+
+#[test]
+fn a_download_that_ends_early_ends_what_is_read_of_it_with_its_reason() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&directory.path().join("in"), 10, SIZE);
+    let cid = a.provide(&file);
+    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let mut get = b.ctl(["get", &cid, "-o", "-"]);
+    let mut get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("get");
+    let mut first = [0; 1 << 20];
+    get.stdout.as_mut().expect("piped").read_exact(&mut first).expect("bytes");
+    succeed(&mut b.ctl(["cancel-download", &cid]));
+    let ended = get.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(5), "{said}");
+    assert!(said.contains("cancelled"), "{said}");
 }

@@ -60,7 +60,7 @@ fn an_added_file_is_served_from_where_it_is_and_never_wrong() {
     assert_eq!(linked(&a), [(file.clone(), "changed".to_owned())]);
     let inspected = succeed(&mut a.ctl(["inspect", &cid]));
     assert!(inspected.contains("(changed)"), "{inspected}");
-    let (code, message) = fail(&mut a.ctl(["get", &cid, "-o", "-"]).arg("--timeout").arg("1"));
+    let (code, message) = fail(a.ctl(["get", &cid, "-o", "-"]).args(["--timeout", "1"]));
     assert_eq!(code, 4, "{message}");
     let (code, message) =
         fail(&mut b.ctl(["get", &cid, "--timeout", "2", "-o", text(&path("again"))]));

@@ -5,15 +5,18 @@
 //! elsewhere, and to standard output, the bytes are sent and written here.
 
 use std::fs::Permissions;
+use std::future::Future;
 use std::io::{self, Write, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::pin;
 
 use dfs_control::proto::{DownloadState, DownloadStatus, GetRequest, ReadRequest};
 use dfs_control::{Client, Failure as Kind};
 use dfs_core::Cid;
-use tonic::Streaming;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::{Status, Streaming};
 
 use crate::args::Get;
 use crate::failure::Failure;
@@ -47,7 +50,6 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         }
         Vec::new()
     };
-    let mut client = target.connect().await?;
     let request = GetRequest {
         cid: args.cid.to_string(),
         path,
@@ -55,21 +57,86 @@ pub(super) async fn run(target: &Target, args: Get) -> Result<(), Failure> {
         timeout_s: args.timeout,
         link: args.link,
     };
-    let stream = client.get(request).await?.into_inner();
+    // From now on Ctrl+C ends the command in an orderly way.
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| Failure::system("catch Ctrl+C", &error))?;
+    let call = async {
+        let mut client = target.connect().await?;
+        let stream = client.get(request).await?.into_inner();
+        Ok::<_, Failure>((client, stream))
+    };
+    let (mut client, stream) = tokio::select! {
+        called = call => called?,
+        _ = interrupt.recv() => return Err(interrupted(args.cid, here)),
+    };
     if args.detach {
         return Ok(());
     }
-    follow(stream, args.cid).await?;
-    match (here, to_stdout) {
-        (true, _) => Ok(()),
-        (_, true) => {
-            let mut out = stdout().lock();
-            tokio::select! {
-                copied = copy(&mut client, args.cid, &mut out, Failure::stdout) => copied,
-                _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("interrupted")),
-            }
+    let got = async {
+        if here {
+            return follow(stream).await;
         }
-        _ => write_file(&mut client, &args).await,
+        // The bytes are sent while they arrive. The download knows best why they end.
+        let (followed, sent) = if to_stdout {
+            let mut out = stdout().lock();
+            until_local(follow(stream), copy(&mut client, args.cid, &mut out, Failure::stdout))
+                .await
+        } else {
+            until_local(follow(stream), write_file(&mut client, &args)).await
+        };
+        followed.and(sent)
+    };
+    tokio::select! {
+        got = got => got,
+        _ = interrupt.recv() => Err(interrupted(args.cid, here)),
+    }
+}
+
+/// The end of a command that Ctrl+C has ended.
+fn interrupted(cid: Cid, here: bool) -> Failure {
+    let message = if here {
+        format!(
+            "no longer watching; the daemon goes on with {cid} (see download-status, cancel-download)"
+        )
+    } else {
+        "interrupted; the daemon goes on and keeps what it gets (see cancel-download)".to_owned()
+    };
+    Failure::interrupted(message)
+}
+
+/// Waits for both, unless the bytes cannot be written here: then nothing is left to wait
+/// for.
+async fn until_local(
+    followed: impl Future<Output = Result<(), Failure>>,
+    sent: impl Future<Output = Result<(), Unsent>>,
+) -> (Result<(), Failure>, Result<(), Failure>) {
+    let (mut followed, mut sent) = (pin!(followed), pin!(sent));
+    tokio::select! {
+        sent = &mut sent => match sent {
+            Err(Unsent::Here(failure)) => (Ok(()), Err(failure)),
+            Err(Unsent::There(failure)) => (followed.await, Err(failure)),
+            Ok(()) => (followed.await, Ok(())),
+        },
+        done = &mut followed => match done {
+            Ok(()) => (Ok(()), sent.await.map_err(Unsent::into_failure)),
+            Err(failure) => (Err(failure), Ok(())),
+        },
+    }
+}
+
+/// Why bytes of the daemon were not written.
+enum Unsent {
+    /// This end failed.
+    Here(Failure),
+    /// The daemon or the way to it failed.
+    There(Failure),
+}
+
+impl Unsent {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Here(failure) | Self::There(failure) => failure,
+        }
     }
 }
 
@@ -86,19 +153,10 @@ fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
 }
 
 /// Shows a download until it is over.
-async fn follow(mut stream: Streaming<DownloadStatus>, cid: Cid) -> Result<(), Failure> {
+async fn follow(mut stream: Streaming<DownloadStatus>) -> Result<(), Failure> {
     let progress = Progress::new("getting", None);
     loop {
-        let message = tokio::select! {
-            message = stream.message() => message,
-            _ = tokio::signal::ctrl_c() => {
-                progress.clear();
-                return Err(Failure::interrupted(format!(
-                    "no longer watching; the daemon goes on with {cid} (see download-status, cancel-download)"
-                )));
-            }
-        };
-        let status = match message {
+        let status = match stream.message().await {
             Ok(Some(status)) => status,
             Ok(None) => {
                 progress.clear();
@@ -153,13 +211,14 @@ fn describe(state: DownloadState, status: &DownloadStatus) -> String {
 }
 
 /// Writes the content beside its destination and renames it into place.
-async fn write_file(client: &mut Client, args: &Get) -> Result<(), Failure> {
+async fn write_file(client: &mut Client, args: &Get) -> Result<(), Unsent> {
     let failed = |error: &io::Error| Failure::file("write", &args.output, error);
+    let here = |error: io::Error| Unsent::Here(failed(&error));
     let directory = match args.output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+    std::fs::create_dir_all(directory).map_err(here)?;
     // Two commands may write to one destination, so each has a temporary name of
     // its own.
     let mut temporary = tempfile::Builder::new()
@@ -167,33 +226,29 @@ async fn write_file(client: &mut Client, args: &Get) -> Result<(), Failure> {
         .suffix(".dfs-part")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .map_err(|error| failed(&error))?;
-    tokio::select! {
-        copied = copy(client, args.cid, temporary.as_file_mut(), failed) => copied?,
-        _ = tokio::signal::ctrl_c() => {
-            let message = "interrupted; nothing was written, and the daemon keeps what it has got";
-            return Err(Failure::interrupted(message));
-        }
-    }
-    temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+        .map_err(here)?;
+    copy(client, args.cid, temporary.as_file_mut(), failed).await?;
+    temporary.as_file().sync_all().map_err(here)?;
     let persisted = if args.force {
         temporary.persist(&args.output)
     } else {
         temporary.persist_noclobber(&args.output)
     };
-    persisted.map(drop).map_err(|error| failed(&error.error))
+    persisted.map(drop).map_err(|error| here(error.error))
 }
 
-/// Copies the content of a CID that the daemon holds.
+/// Copies content that the daemon holds or is getting.
 async fn copy(
     client: &mut Client,
     cid: Cid,
     out: &mut impl Write,
     failed: impl Fn(&io::Error) -> Failure,
-) -> Result<(), Failure> {
-    let mut parts = client.read(ReadRequest { cid: cid.to_string() }).await?.into_inner();
-    while let Some(part) = parts.message().await? {
-        out.write_all(&part.data).map_err(|error| failed(&error))?;
+) -> Result<(), Unsent> {
+    let there = |status: Status| Unsent::There(status.into());
+    let request = ReadRequest { cid: cid.to_string(), follow: true };
+    let mut parts = client.read(request).await.map_err(there)?.into_inner();
+    while let Some(part) = parts.message().await.map_err(there)? {
+        out.write_all(&part.data).map_err(|error| Unsent::Here(failed(&error)))?;
     }
-    out.flush().map_err(|error| failed(&error))
+    out.flush().map_err(|error| Unsent::Here(failed(&error)))
 }

@@ -108,7 +108,12 @@ pub(super) async fn read(
     client: &NodeClient,
     request: &proto::ReadRequest,
 ) -> Result<impl Stream<Item = Result<proto::ReadPart, Status>> + Send + use<>, Status> {
-    let chunks = client.content().read(cid(&request.cid)?).await.map_err(to_status)?;
+    let cid = cid(&request.cid)?;
+    let chunks = if request.follow {
+        client.content().follow(cid)
+    } else {
+        client.content().read(cid).await.map_err(to_status)?
+    };
     Ok(ReceiverStream::new(chunks).flat_map(|chunk| {
         let parts: Vec<_> = match chunk {
             Ok(chunk) => chunk

@@ -3,11 +3,13 @@
 //! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
 //! manifest; [`adding`] is one addition under way; [`export`] writes content
 //! to files, each a [`draft`] first; [`links`] looks at files of the user that content is
-//! linked to; [`read`] lists and reads; [`remove`] removes.
+//! linked to; [`read`] lists and reads, and [`follow`] reads what is
+//! being downloaded; [`remove`] removes.
 
 mod adding;
 pub(crate) mod draft;
 pub(crate) mod export;
+mod follow;
 mod import;
 pub(crate) mod links;
 mod read;
@@ -176,6 +178,14 @@ impl Content {
         cid: Cid,
     ) -> Result<mpsc::Receiver<Result<Bytes, NodeError>>, NodeError> {
         read::read(self, cid).await
+    }
+
+    /// Like [`Self::read`], also while the content is being downloaded: the bytes come as
+    /// they arrive, in order. If the download ends without the content, an error ends the
+    /// stream.
+    #[must_use]
+    pub fn follow(&self, cid: Cid) -> mpsc::Receiver<Result<Bytes, NodeError>> {
+        follow::follow(self, cid)
     }
 
     /// Forgets content: ends its download, stops providing it, and removes the

@@ -95,8 +95,25 @@ async fn manifest(content: &Content, cid: Cid) -> Result<Manifest, NodeError> {
     manifest.ok_or(NodeError::NotHeld { cid })
 }
 
+/// The bytes of a chunk, if it is there, after a look at their hash.
+pub(super) fn checked_chunk(
+    store: &dyn Store,
+    cid: Cid,
+    leaf: &Leaf,
+) -> Result<Option<Bytes>, NodeError> {
+    let Some(bytes) = store.chunk(&leaf.hash)? else { return Ok(None) };
+    if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
+        return Err(NodeError::Damaged { cid, source: Damage::OtherBytes(leaf.hash) });
+    }
+    Ok(Some(bytes))
+}
+
 /// Why a chunk of content that is held cannot be read.
-fn missing_chunk(store: &dyn Store, cid: Cid, hash: ChunkHash) -> Result<NodeError, NodeError> {
+pub(super) fn missing_chunk(
+    store: &dyn Store,
+    cid: Cid,
+    hash: ChunkHash,
+) -> Result<NodeError, NodeError> {
     let item = store.get::<Items>(&cid)?;
     let files = item.map_or(Ok(Vec::new()), |item| files_of(store, &item))?;
     let changed = files.into_iter().find(|file| file.state != FileState::Unchanged);
@@ -146,12 +163,9 @@ pub(super) fn visit_some(
             if !wants(place.clone()) {
                 continue;
             }
-            let Some(bytes) = store.chunk(&leaf.hash)? else {
+            let Some(bytes) = checked_chunk(store, cid, leaf)? else {
                 return Err(missing_chunk(store, cid, leaf.hash)?);
             };
-            if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
-                return Err(damaged(Damage::OtherBytes(leaf.hash)));
-            }
             if !visit(place.start, bytes)? {
                 return Ok(false);
             }

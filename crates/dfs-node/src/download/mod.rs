@@ -288,6 +288,11 @@ impl Downloads {
         }
     }
 
+    /// The state of a running download.
+    pub(crate) fn watch(&self, cid: &Cid) -> Option<watch::Receiver<DownloadStatus>> {
+        self.job(cid).map(|job| job.status)
+    }
+
     /// Number of running downloads.
     pub(crate) fn active(&self) -> usize {
         self.jobs().len()

@@ -1,0 +1,131 @@
+//! Reading content while it is being downloaded.
+//!
+//! The reader goes through the pages in order. Where a page or a chunk is not there yet,
+//! it waits until the status of the download changes and looks again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dfs_core::{Cid, Leaf, Subtree};
+use dfs_store::tables::{Downloads as Records, Manifests, Pages};
+use dfs_store::{Store, Tables};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Content;
+use super::read::{checked_chunk, missing_chunk};
+use crate::blocking::send;
+use crate::download::DownloadStatus;
+use crate::error::{Damage, FailureKind, NodeError};
+
+pub(super) fn follow(content: &Content, cid: Cid) -> mpsc::Receiver<Result<Bytes, NodeError>> {
+    let (parts, receiver) = mpsc::channel(4);
+    let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
+    let reader = Reader { cid, store, status: content.downloads.watch(&cid), stop: stop.clone() };
+    content.tasks.spawn_blocking(move || {
+        let read = reader.read(|bytes| send(&parts, Ok(bytes), &stop));
+        if let Err(error) = read {
+            send(&parts, Err(error), &stop);
+        }
+    });
+    receiver
+}
+
+struct Reader {
+    cid: Cid,
+    store: Arc<dyn Store>,
+    /// Absent if no download of the content runs.
+    status: Option<watch::Receiver<DownloadStatus>>,
+    stop: CancellationToken,
+}
+
+impl Reader {
+    /// Hands out chunk by chunk. `visit` ends the reading by answering `false`.
+    fn read(mut self, mut visit: impl FnMut(Bytes) -> bool) -> Result<(), NodeError> {
+        let mut index = 0;
+        while let Some(root) = self.page_root(index)? {
+            let page = self.store.get::<Pages>(&root.hash)?;
+            let damage = Damage::MissingPage(root.hash);
+            let page = page.ok_or(NodeError::Damaged { cid: self.cid, source: damage })?;
+            for leaf in page.leaves() {
+                let bytes = self.chunk(leaf)?;
+                if !visit(bytes) {
+                    return Ok(());
+                }
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// The root of a page, once it is stored; `None` behind the last one.
+    fn page_root(&mut self, index: u64) -> Result<Option<Subtree>, NodeError> {
+        loop {
+            // The download may end between the look and the wait, so it is asked first.
+            let is_over = self.is_over();
+            if let Some(manifest) = self.store.get::<Manifests>(&self.cid)? {
+                let roots = manifest.page_roots();
+                return Ok(usize::try_from(index).ok().and_then(|index| roots.get(index).copied()));
+            }
+            if let Some(record) = self.store.get::<Records>(&self.cid)? {
+                let root = record.page_roots.iter().find(|(known, _)| *known == index);
+                if let Some((_, root)) = root {
+                    return Ok(Some(*root));
+                }
+            }
+            if is_over {
+                return Err(self.failure());
+            }
+            self.wait()?;
+        }
+    }
+
+    fn chunk(&mut self, leaf: &Leaf) -> Result<Bytes, NodeError> {
+        loop {
+            let is_over = self.is_over();
+            if let Some(bytes) = checked_chunk(&*self.store, self.cid, leaf)? {
+                return Ok(bytes);
+            }
+            if self.store.contains::<Manifests>(&self.cid)? && is_over {
+                return Err(missing_chunk(&*self.store, self.cid, leaf.hash)?);
+            }
+            if is_over {
+                return Err(self.failure());
+            }
+            self.wait()?;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.status.as_ref().is_none_or(|status| status.borrow().is_last())
+    }
+
+    /// Why the download has ended without the content.
+    fn failure(&self) -> NodeError {
+        let Some(status) = &self.status else { return NodeError::NotHeld { cid: self.cid } };
+        let status = status.borrow();
+        let reason = status.reason.clone();
+        NodeError::Download {
+            reason: reason.unwrap_or_else(|| "the download was cancelled".to_owned()),
+            kind: status.failure.unwrap_or(FailureKind::Cancelled),
+        }
+    }
+
+    /// Waits until the download has got further.
+    fn wait(&mut self) -> Result<(), NodeError> {
+        let (stop, Some(status)) = (&self.stop, &mut self.status) else {
+            return Err(NodeError::NotHeld { cid: self.cid });
+        };
+        let is_running = Handle::current().block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => Err(NodeError::ShuttingDown),
+                changed = status.changed() => Ok(changed.is_ok()),
+            }
+        })?;
+        if !is_running && !self.is_over() {
+            self.status = None;
+        }
+        Ok(())
+    }
+}
