@@ -60,8 +60,9 @@ pub(crate) fn publish(daemon: &Daemon, file: &Path) -> Result<(String, Duration)
 }
 
 /// Gets content into a new file.
-pub(crate) fn get(daemon: &Daemon, cid: &str, out: &Path) -> Result<Duration> {
-    let (took, _) = run(daemon, &["get", cid, "-o", text(out)?])?;
+pub(crate) fn get(daemon: &Daemon, cid: &str, out: &Path, options: &[&str]) -> Result<Duration> {
+    let args = [&["get", cid, "-o", text(out)?], options].concat();
+    let (took, _) = run(daemon, &args)?;
     Ok(took)
 }
 

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use super::chart;
 use super::figures::{Figures, Unit};
 use super::transfer::{
-    ADD, COPY, DFS_ADD, DFS_ADD_HELD, GET, MEMORY, MOVE, ONLY_HASH, SMALL_FILES, TINY, VERSION,
-    WRITTEN,
+    ADD, COPY, DFS_ADD, DFS_ADD_HELD, DFS_ADD_LINKED, GET, GET_DISCARDED, GET_LINKED, MEMORY, MOVE,
+    ONLY_HASH, SMALL_FILES, TINY, VERSION, WRITTEN,
 };
 
 /// The report stands between these lines of the document.
@@ -118,6 +118,8 @@ impl Report<'_> {
         let over = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
         let least = |what, value, floor, goal| Target { what, value, floor, goal, at_most: false };
         let most = |what, value, floor, goal| Target { what, value, floor, goal, at_most: true };
+        let (linked, discarded) = (ours(MOVE, GET_LINKED), ours(MOVE, GET_DISCARDED));
+        let hashing = ours(ADD, ONLY_HASH);
         let memory = self
             .figures
             .rows()
@@ -127,13 +129,17 @@ impl Report<'_> {
             .reduce(f64::max);
         vec![
             least("`get`, over libtorrent", over(ours(MOVE, GET), libtorrent), 1.2, 1.5),
+            least("`get --link`, over libtorrent", over(linked, libtorrent), 1.8, 2.5),
+            least("`get -o -`, over `get --link`", over(discarded, linked), 0.9, 1.0),
             least("`add`, over cp + sync", over(ours(ADD, DFS_ADD), ours(ADD, COPY)), 1.3, 1.5),
             least(
                 "`add` of held content, over hashing it",
-                over(ours(ADD, DFS_ADD_HELD), ours(ADD, ONLY_HASH)),
+                over(ours(ADD, DFS_ADD_HELD), hashing),
                 0.9,
                 1.0,
             ),
+            least("`add --link`, over hashing", over(ours(ADD, DFS_ADD_LINKED), hashing), 0.9, 1.0),
+            most("bytes written by an `add --link`, %", ours(WRITTEN, DFS_ADD_LINKED), 1.0, 0.5),
             most("bytes written by an `add`, %", ours(WRITTEN, DFS_ADD), 105.0, 102.0),
             least("contents of 4 KiB a second", ours(SMALL_FILES, GET), 200.0, 300.0),
             most("`get` of 1 KiB, ms", ours(TINY, GET), 10.0, 7.0),

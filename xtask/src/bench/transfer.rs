@@ -48,9 +48,11 @@ pub(super) const VERSION: &str = "fetched for a version with 1 MiB inserted";
 
 /// Names of our own rows.
 pub(super) const GET: &str = "dfs get";
+pub(super) const GET_LINKED: &str = "dfs get --link";
 pub(super) const GET_DISCARDED: &str = "dfs get -o - > /dev/null";
 pub(super) const DFS_ADD: &str = "dfs add";
 pub(super) const DFS_ADD_HELD: &str = "dfs add, held already";
+pub(super) const DFS_ADD_LINKED: &str = "dfs add --link";
 pub(super) const ONLY_HASH: &str = "dfs add --only-hash";
 pub(super) const COPY: &str = "cp + sync";
 
@@ -168,26 +170,53 @@ impl Run {
         let (again, _) = node::run(&pair.provider, &["add", text(large)?])?;
         figures.add(ADD, DFS_ADD_HELD, Unit::MbPerSecond, self.rate(again));
 
-        sync()?;
-        let before = pair.cpu_seconds()?;
         let out = dir.join("out");
-        let got = node::get(&pair.fetcher, &cid, &out)?;
-        let cpu = pair.cpu_seconds()? - before;
-        figures.add(MOVE, GET, Unit::MbPerSecond, self.rate(got));
-        let per_gib = cpu * f64::from(1 << 30) / self.size as f64;
-        figures.add(CPU, GET, Unit::CpuSeconds, per_gib);
-        sample::compare(large, &out)?;
-        fs::remove_file(&out).context("removing a copy")?;
-        figures.add(MEMORY, "fetcher, one get", Unit::Mb, peak(pair.fetcher.pid())?);
-
-        let pair = pair.with_new_fetcher(&self.bin_dir)?;
+        let pair = self.get(pair, &cid, &out, large, GET, figures)?;
+        let pair = self.get(pair, &cid, &out, large, GET_LINKED, figures)?;
         sync()?;
         let read = node::get_discarded(&pair.fetcher, &cid)?;
         figures.add(MOVE, GET_DISCARDED, Unit::MbPerSecond, self.rate(read));
-        figures.add(MEMORY, "provider, one add and two gets", Unit::Mb, peak(pair.provider.pid())?);
+        let provider = peak(pair.provider.pid())?;
+        figures.add(MEMORY, "provider, one add and three gets", Unit::Mb, provider);
         self.small(round, &pair, figures)?;
+
+        let pair = pair.with_new_fetcher(&self.bin_dir)?;
+        sync()?;
+        let before = machine::bytes_written(pair.fetcher.pid())?;
+        let (linked, _) = node::run(&pair.fetcher, &["add", "--link", text(large)?])?;
+        figures.add(ADD, DFS_ADD_LINKED, Unit::MbPerSecond, self.rate(linked));
+        sync()?;
+        let written = machine::bytes_written(pair.fetcher.pid())? - before;
+        let percent = written as f64 * 100.0 / self.size as f64;
+        figures.add(WRITTEN, DFS_ADD_LINKED, Unit::Percent, percent);
         pair.stop()?;
         fs::remove_dir_all(&dir).context("removing the stores")
+    }
+
+    /// One get of the large file by a fetcher that holds nothing; another such fetcher
+    /// takes its place.
+    fn get(
+        &self,
+        pair: Pair,
+        cid: &str,
+        out: &Path,
+        large: &Path,
+        contender: &'static str,
+        figures: &mut Figures,
+    ) -> Result<Pair> {
+        sync()?;
+        let before = pair.cpu_seconds()?;
+        let options: &[&str] = if contender == GET_LINKED { &["--link"] } else { &[] };
+        let got = node::get(&pair.fetcher, cid, out, options)?;
+        let cpu = pair.cpu_seconds()? - before;
+        figures.add(MOVE, contender, Unit::MbPerSecond, self.rate(got));
+        let per_gib = cpu * f64::from(1 << 30) / self.size as f64;
+        figures.add(CPU, contender, Unit::CpuSeconds, per_gib);
+        sample::compare(large, out)?;
+        fs::remove_file(out).context("removing a copy")?;
+        let name = format!("fetcher, one {contender}");
+        figures.add(MEMORY, &name, Unit::Mb, peak(pair.fetcher.pid())?);
+        pair.with_new_fetcher(&self.bin_dir)
     }
 
     /// Many small contents, and single ones.
@@ -221,7 +250,7 @@ impl Run {
             let tiny = dir.join(format!("tiny-{n}"));
             sample::write(&tiny, 1024, seed(SMALL_COUNT + n))?;
             let (cid, _) = node::publish(&pair.provider, &tiny)?;
-            let took = node::get(&pair.fetcher, &cid, &dir.join(format!("tiny-{n}.got")))?;
+            let took = node::get(&pair.fetcher, &cid, &dir.join(format!("tiny-{n}.got")), &[])?;
             times.push(took.as_secs_f64() * 1000.0);
         }
         figures.add(TINY, GET, Unit::Ms, median(&times));
@@ -257,7 +286,7 @@ impl Run {
         sample::write_with_insertion(large, &second, self.size / 2, INSERTED)?;
         let (cid, _) = node::publish(&pair.provider, &second)?;
         node::run(&pair.fetcher, &["add", text(large)?])?;
-        node::get(&pair.fetcher, &cid, &dir.join("out"))?;
+        node::get(&pair.fetcher, &cid, &dir.join("out"), &[])?;
         let (_, status) = node::run(&pair.fetcher, &["download-status", &cid, "--json"])?;
         let status: serde_json::Value = serde_json::from_str(&status).context("no JSON")?;
         let fetched = status["bytes_fetched"].as_f64().context("no bytes_fetched")?;
