@@ -59,10 +59,9 @@ fn every_row_of_the_command_table() {
     assert_eq!((&heard["cid"], &heard["name"]), (&cid.clone().into(), &"film.mkv".into()));
     assert_eq!(heard["sender"], a.peer_id());
 
-    // An announcement makes nothing findable.
+    // An announcement provides nothing.
     let out = directory.path().join("out");
-    let (code, _) = fail(&mut b.ctl(["get", &cid, "-o", text(&out), "--timeout", "1"]));
-    assert_eq!(code, 4);
+    assert_eq!(json(&mut a.ctl(["providing", "--json"])), serde_json::json!([]));
 
     // provide, providing
     let (code, message) = fail(&mut b.ctl(["provide", &cid]));

@@ -31,6 +31,11 @@ pub enum Command {
         /// Takes the list.
         respond_to: Reply<Vec<PeerInfo>>,
     },
+    /// List the peers that are connected.
+    ConnectedPeers {
+        /// Takes the list, in an order that lasts while the set of peers does.
+        respond_to: Reply<Vec<PeerId>>,
+    },
     /// Start connecting to an address.
     Dial {
         /// The address, with or without `/p2p/`.

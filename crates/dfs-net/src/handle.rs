@@ -59,6 +59,14 @@ impl NetHandle {
         self.call(|respond_to| Command::Peers { respond_to }).await
     }
 
+    /// The peers that are connected, in an order that lasts while the set of them does.
+    ///
+    /// # Errors
+    /// [`NetError::Closed`] after the shutdown.
+    pub async fn connected_peers(&self) -> Result<Vec<PeerId>, NetError> {
+        self.call(|respond_to| Command::ConnectedPeers { respond_to }).await
+    }
+
     /// Starts connecting to an address.
     ///
     /// # Errors

@@ -81,6 +81,10 @@ expect! {
     expect_peers() -> Reply<Vec<PeerInfo>> { Peers { respond_to } => respond_to }
 }
 expect! {
+    /// Takes the next command, which asks for the connected peers.
+    expect_connected_peers() -> Reply<Vec<PeerId>> { ConnectedPeers { respond_to } => respond_to }
+}
+expect! {
     /// Takes the next command, which looks for providers.
     expect_find_providers() -> (Cid, mpsc::Sender<PeerId>) {
         FindProviders { cid, found } => (cid, found)

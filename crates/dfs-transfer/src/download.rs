@@ -226,6 +226,7 @@ impl<P: Peer> Download<P> {
         match event {
             Event::Wake => {}
             Event::Provider(peer) => self.peers.add(peer),
+            Event::Offer { peer, result } => self.accept_offer(peer, result, now, actions),
             Event::DiscoveryEnded => self.discovery.finish(self.peers.useful(), now),
             Event::Header { peer, result } => {
                 self.headers.complete(peer);
@@ -351,6 +352,25 @@ impl<P: Peer> Download<P> {
                     self.discovery.search_soon(now);
                 }
             }
+        }
+    }
+
+    fn accept_offer(
+        &mut self,
+        peer: P,
+        result: Result<Header, Fault>,
+        now: Instant,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        if !matches!(result, Ok(_) | Err(Fault::Breach)) {
+            return;
+        }
+        self.peers.add(peer);
+        let is_news = self.header.is_none();
+        let result = result.and_then(|header| self.accept_header(header));
+        // Offers of what is known already must not keep a download alive for ever.
+        if is_news || result.is_err() {
+            self.settle(peer, result, now, actions);
         }
     }
 

@@ -52,6 +52,14 @@ pub enum Event<P> {
     Wake,
     /// Discovery found a provider.
     Provider(P),
+    /// What a connected peer answered that discovery asked for the header. With a header
+    /// the peer is a provider; without one it is not, and only a breach counts.
+    Offer {
+        /// The peer that was asked.
+        peer: P,
+        /// The header as received; the machine compares its CID.
+        result: Result<Header, Fault>,
+    },
     /// The search that [`Action::Discover`] started has ended.
     DiscoveryEnded,
     /// Answer to [`Action::FetchHeader`].
@@ -125,8 +133,8 @@ pub enum Event<P> {
 /// What the owner must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<P> {
-    /// Search for providers. Report each one with [`Event::Provider`], and the end
-    /// with [`Event::DiscoveryEnded`].
+    /// Search for providers. Report each one with [`Event::Provider`] or
+    /// [`Event::Offer`], and the end with [`Event::DiscoveryEnded`].
     Discover,
     /// Ask a peer for the header.
     FetchHeader {

@@ -123,21 +123,33 @@ impl World<'_> {
         }
     }
 
+    /// What a peer answers when it is asked for the header, and when.
+    fn header(&mut self, peer: u32) -> (Duration, Result<Header, Fault>) {
+        let (delay, result) = self.answer(peer);
+        let lies = self.natures[peer as usize] == Nature::LiesAboutHeaders;
+        let header = if lies { other_header() } else { *self.content.manifest.header() };
+        (delay, result.map(|()| header))
+    }
+
     fn perform(&mut self, action: Action<u32>) {
         match action {
             Action::Discover => {
                 for peer in 0..self.natures.len() {
-                    let delay = Duration::from_millis(self.dice.roll(50));
-                    self.later(delay, Event::Provider(u32::try_from(peer).expect("few peers")));
+                    let peer = u32::try_from(peer).expect("few peers");
+                    if self.dice.roll(2) == 0 {
+                        let delay = Duration::from_millis(self.dice.roll(50));
+                        self.later(delay, Event::Provider(peer));
+                    } else {
+                        let (delay, result) = self.header(peer);
+                        self.later(delay, Event::Offer { peer, result });
+                    }
                 }
                 self.later(Duration::from_millis(60), Event::DiscoveryEnded);
             }
             Action::FetchHeader { peer } => {
                 self.check_not_banned(peer);
-                let (delay, result) = self.answer(peer);
-                let lies = self.natures[peer as usize] == Nature::LiesAboutHeaders;
-                let header = if lies { other_header() } else { *self.content.manifest.header() };
-                self.later(delay, Event::Header { peer, result: result.map(|()| header) });
+                let (delay, result) = self.header(peer);
+                self.later(delay, Event::Header { peer, result });
             }
             Action::FetchPage { peer, index } => {
                 self.check_not_banned(peer);

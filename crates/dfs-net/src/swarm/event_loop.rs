@@ -149,6 +149,11 @@ impl EventLoop {
             Command::Peers { respond_to } => {
                 let _ = respond_to.send(self.peers.all());
             }
+            Command::ConnectedPeers { respond_to } => {
+                let mut peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+                peers.sort_unstable();
+                let _ = respond_to.send(peers);
+            }
             Command::Dial { addr } => {
                 if let Some(opts) = self.peers.dial_address(&addr) {
                     self.dial(opts, now);

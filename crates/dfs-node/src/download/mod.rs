@@ -460,6 +460,8 @@ mod tests {
                 .header();
             let cid = header.cid();
             let status = self.downloads.get(cid, GetOptions::default()).await.expect("recorded");
+            let connected = self.mock.expect_connected_peers().await;
+            connected.send(Vec::new()).expect("the download searches");
             let (asked, found) = self.mock.expect_find_providers().await;
             assert_eq!(asked, cid);
             found.send(PeerId::random()).await.expect("the download listens");

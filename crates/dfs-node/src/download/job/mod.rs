@@ -6,6 +6,7 @@
 //! requests, searches and pauses are dropped.
 
 mod answers;
+mod discovery;
 mod fence;
 mod pages;
 mod runs;
@@ -133,7 +134,9 @@ pub(super) struct Job {
     saving: Option<SaveFuture>,
     /// A sync of the file that content is placed in.
     syncing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    discovery: Option<mpsc::Receiver<PeerId>>,
+    discovery: Option<mpsc::Receiver<Event<PeerId>>>,
+    /// Searches for providers so far.
+    searches: usize,
     buffer: WriteBuffer,
     /// Where arriving content goes besides the store, or instead of it; `None` during a
     /// write.
@@ -180,6 +183,7 @@ impl Job {
             saving: None,
             syncing: None,
             discovery: None,
+            searches: 0,
             buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
             own: None,
@@ -275,10 +279,9 @@ impl Job {
                     self.turn = Some(turn);
                     self.feed(Event::Turn)?;
                 }
-                found = next_found(&mut self.discovery) => self.feed(match found {
-                    Some(peer) => Event::Provider(peer),
-                    None => Event::DiscoveryEnded,
-                })?,
+                found = next_found(&mut self.discovery) => {
+                    self.feed(found.unwrap_or(Event::DiscoveryEnded))?;
+                }
                 () = sleep_until(wake.into()) => {
                     if self.store_retry.is_none() {
                         self.feed(Event::Wake)?;
@@ -432,24 +435,11 @@ impl Job {
     }
 
     fn discover(&mut self) {
-        let (net, cid) = (self.net.clone(), self.cid);
         let (found, receiver) = mpsc::channel(16);
         self.discovery = Some(receiver);
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            let Ok(mut providers) = net.find_providers(cid).await else { return };
-            loop {
-                let peer = tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = found.closed() => return,
-                    peer = providers.recv() => peer,
-                };
-                let Some(peer) = peer else { return };
-                if found.send(peer).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (net, cid, stop) = (self.net.clone(), self.cid, self.stop.clone());
+        self.tasks.spawn(discovery::search(net, cid, self.searches, found, stop));
+        self.searches += 1;
     }
 
     fn start(&mut self, action: Action<PeerId>) {
@@ -528,8 +518,10 @@ async fn ended<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) 
     outcome
 }
 
-/// The next provider found; `None` once, when the search has ended.
-async fn next_found(discovery: &mut Option<mpsc::Receiver<PeerId>>) -> Option<PeerId> {
+/// What the search has found next; `None` once, when the search has ended.
+async fn next_found(
+    discovery: &mut Option<mpsc::Receiver<Event<PeerId>>>,
+) -> Option<Event<PeerId>> {
     let Some(receiver) = discovery else { return std::future::pending().await };
     let found = receiver.recv().await;
     if found.is_none() {
