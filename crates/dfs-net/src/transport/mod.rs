@@ -5,6 +5,7 @@
 //! ChaCha20-Poly1305, the only cipher of Noise. Noise is always offered too:
 //! other libp2p nodes may speak nothing else.
 
+mod cork;
 mod mux;
 mod secure;
 mod tls;
@@ -20,6 +21,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport, dns, tcp};
 
 use crate::error::SetupError;
+pub(crate) use mux::FRAME;
 use mux::Yamux;
 use secure::Secure;
 

@@ -14,11 +14,12 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
+use super::cork::{Cork, HEADER};
 use crate::limits::{MAX_CONNECTION_STREAMS, MAX_CONNECTION_WINDOW};
 
-/// Payload of a frame. With the header of 12 bytes it fills one message of
-/// libp2p's Noise, which holds 64,511 bytes.
-const FRAME: usize = 64_511 - 12;
+/// Payload of a frame, in bytes. With the header it fills one message of libp2p's
+/// Noise, which holds 64,511 bytes.
+pub(crate) const FRAME: usize = 64_511 - HEADER;
 
 /// The upgrade of a connection to Yamux.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,7 @@ impl Yamux {
             .set_max_connection_receive_window(Some(MAX_CONNECTION_WINDOW))
             .set_split_send_size(FRAME);
         Muxer {
-            connection: Connection::new(socket, config, mode),
+            connection: Connection::new(Cork::new(socket), config, mode),
             arrived: VecDeque::new(),
             accepting: None,
         }
@@ -73,7 +74,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
 /// so streams that arrive while libp2p wants none wait here. Yamux itself refuses
 /// more than [`MAX_CONNECTION_STREAMS`].
 pub(super) struct Muxer<C> {
-    connection: Connection<C>,
+    connection: Connection<Cork<C>>,
     arrived: VecDeque<Stream>,
     /// Woken when a stream has arrived.
     accepting: Option<Waker>,
@@ -152,7 +153,7 @@ mod tests {
         let mut unbounded = Config::default();
         unbounded.set_max_connection_receive_window(None).set_max_num_streams(1 << 16);
         let client = Muxer {
-            connection: Connection::new(here.compat(), unbounded, Mode::Client),
+            connection: Connection::new(Cork::new(here.compat()), unbounded, Mode::Client),
             arrived: VecDeque::new(),
             accepting: None,
         };

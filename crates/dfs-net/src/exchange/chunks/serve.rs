@@ -9,14 +9,14 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use dfs_core::ChunkHash;
 use dfs_wire::WireError;
 use dfs_wire::chunk::{self, Answer, Request};
-use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,6 +29,7 @@ use crate::exchange::idle::IdleTimeout;
 use crate::limits::{BATCH, MAX_BATCH_CHUNKS, MAX_MISSES, MAX_QUEUED_CHUNKS};
 use crate::metrics::{Exchange, Metrics};
 use crate::timing::{BUSY_RETRY_MS, IDLE_ASKER, MISSES_WINDOW};
+use crate::transport::FRAME;
 
 /// Serves the stream until the peer closes it, breaks the protocol, stops reading,
 /// or asks for nothing for a while.
@@ -203,7 +204,8 @@ impl Server<'_> {
         &mut self,
         writer: impl AsyncWrite + Unpin + Send,
     ) -> Result<(), WireError> {
-        let mut writer = IdleTimeout::new(writer);
+        // The head of an answer goes into the frame that ends the one before.
+        let mut writer = IdleTimeout::new(BufWriter::with_capacity(FRAME, writer));
         while self.fill().await {
             if self.is_front_cancelled() {
                 writer.restart();
@@ -211,8 +213,9 @@ impl Server<'_> {
             } else {
                 self.answer_batch(&mut writer).await?;
             }
-            if self.batch.is_empty() && self.queued.is_empty() {
+            if self.batch.is_empty() {
                 writer.flush().await?;
+                self.traffic.report();
             }
         }
         Ok(writer.close().await?)
@@ -266,6 +269,7 @@ impl Server<'_> {
         let ReadChunks { chunks, room, .. } = match self.read_ahead() {
             Some(ahead) => ahead,
             None => {
+                writer.flush().await?;
                 let Some(room) = self.shared.budget.take().await else {
                     writer.restart();
                     let busy = Answer::Busy { retry_ms: BUSY_RETRY_MS };
@@ -277,16 +281,27 @@ impl Server<'_> {
         writer.restart();
         self.take_queued();
         let (shared, peer, next) = (self.shared, self.peer, self.hashes_behind(chunks.len()));
+        let is_read = AtomicBool::new(false);
         let read_next = async {
-            match shared.budget.try_take() {
+            let ahead = match shared.budget.try_take() {
                 Some(room) if !next.is_empty() => {
-                    read_chunks(shared, peer, next, room).await.map(Some)
+                    Some(read_chunks(shared, peer, next, room).await?)
                 }
-                _ => Ok(None),
-            }
+                _ => None,
+            };
+            is_read.store(true, Ordering::Relaxed);
+            Ok(ahead)
         };
         let bytes = bytes_of(&chunks);
-        let write = paced(self.write_chunks(writer, chunks), bytes, &shared.budget);
+        let write = async {
+            self.write_chunks(writer, chunks).await?;
+            // The end of the last chunk must not wait until the next one is there.
+            if !is_read.load(Ordering::Relaxed) {
+                writer.flush().await?;
+            }
+            Ok(())
+        };
+        let write = paced(write, bytes, &shared.budget);
         let ((), ahead) = futures::future::try_join(write, read_next).await?;
         self.ahead = ahead;
         drop(room);

@@ -2,14 +2,14 @@
 //! event loop, which keeps the figures of each peer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 
 /// Bytes after which a stream reports to the event loop, so that a fast transfer
-/// costs a few events per megabyte.
-const REPORT_AT: u64 = 256 << 10;
+/// costs the event loop about one event per megabyte.
+const REPORT_AT: u64 = 1 << 20;
 
 /// Content bytes since the last report.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Traffic {
 struct Counters {
     sent: AtomicU64,
     received: AtomicU64,
+    /// A report is due. The connection polls far more often.
+    is_due: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -44,6 +46,7 @@ impl Traffic {
 
     /// Reports what has been counted, at the end of a run.
     pub(super) fn report(&self) {
+        self.counters.is_due.store(true, Ordering::Release);
         self.counters.waker.wake();
     }
 
@@ -54,10 +57,12 @@ impl Traffic {
         }
     }
 
-    /// The next report, if anything has been transferred.
+    /// The next report, if one is due and anything has been transferred.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Transferred> {
         self.counters.waker.register(cx.waker());
-        self.take().map_or(Poll::Pending, Poll::Ready)
+        let is_due = self.counters.is_due.swap(false, Ordering::Acquire);
+        let report = if is_due { self.take() } else { None };
+        report.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// What no report has contained.
@@ -80,6 +85,7 @@ mod tests {
         assert!(traffic.poll(&mut cx).is_pending());
         traffic.received(100);
         assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(traffic.poll(&mut cx).is_pending(), "not due");
         traffic.clone().report();
         assert_eq!(count.load(Ordering::Relaxed), 1);
         let report = Transferred { sent: 0, received: 100 };

@@ -41,3 +41,16 @@ async fn nothing_is_read_ahead_while_room_is_scarce() {
     assert_eq!(stream.answers(1).await, found(&many[..1]));
     assert!(owner.try_recv().is_err(), "a part of the batch is still to be written");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_arrives_in_full_while_the_next_one_is_still_being_read() {
+    let many: Vec<Bytes> = (0..2 * MAX_BATCH_CHUNKS).map(|n| vec![7; 9 + n].into()).collect();
+    let (shared, mut owner) = shared();
+    let mut stream = serve_through(1 << 20, &shared);
+    stream.asker.write_all(&request(&hashes(&many))).await.expect("a queue has room");
+    let (_, respond_to) = asked(&mut owner).await;
+    let first = &many[..MAX_BATCH_CHUNKS];
+    respond_to.send(first.iter().cloned().map(Some).collect()).expect("it waits");
+    let (_, _unanswered) = asked(&mut owner).await;
+    assert_eq!(stream.answers(first.len()).await, found(first));
+}
