@@ -1,8 +1,9 @@
 //! The cloneable handle to the network task.
 
 use bytes::Bytes;
-use dfs_core::{Cid, Header, Leaf, Page, PageProof};
+use dfs_core::{Cid, Leaf, Page, PageProof};
 use dfs_wire::chunk::MAX_HASHES;
+use dfs_wire::metadata::Description;
 use dfs_wire::{Announcement, metadata};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -134,13 +135,24 @@ impl NetHandle {
         self.send(Command::Publish { announcement }).await
     }
 
-    /// Asks a peer for a header. The caller checks that it belongs to the CID.
+    /// Asks a peer for a header, and for up to `room` bytes of page and content with it.
+    /// The caller checks that the header belongs to the CID, and the page to the header;
+    /// the content has the hashes of the page.
     ///
     /// # Errors
-    /// [`FetchError`] if the peer does not give one.
-    pub async fn fetch_header(&self, peer: PeerId, cid: Cid) -> Result<Header, FetchError> {
-        match self.fetch_metadata(peer, metadata::Request::Header { cid }).await? {
-            metadata::Response::Header(header) => Ok(header),
+    /// [`FetchError`] if the peer does not give a header, or gives other content than
+    /// the page says.
+    pub async fn fetch_header(
+        &self,
+        peer: PeerId,
+        cid: Cid,
+        room: u32,
+    ) -> Result<Description, FetchError> {
+        match self.fetch_metadata(peer, metadata::Request::Header { cid, room }).await? {
+            metadata::Response::Header(description) => {
+                let is_intact = description.chunks().all(|(leaf, chunk)| Leaf::of(&chunk) == leaf);
+                if is_intact { Ok(description) } else { Err(PeerFault::WrongChunk.into()) }
+            }
             other => Err(unfulfilled(&other)),
         }
     }

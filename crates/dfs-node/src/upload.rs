@@ -5,7 +5,8 @@
 //! whom, `dfs-net` has decided before a request arrives here.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid};
+use dfs_core::merkle::page::LEAF_LEN;
+use dfs_core::{ChunkHash, Cid, Header};
 use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
 use dfs_store::tables::{Items, Manifests, Pages};
 use dfs_store::{Store, StoreError, Tables};
@@ -223,13 +224,42 @@ fn metadata_for(
     request: &metadata::Request,
 ) -> Result<Option<metadata::Response>, StoreError> {
     match *request {
-        metadata::Request::Header { cid } => {
-            Ok(store.get::<Items>(&cid)?.map(|item| metadata::Response::Header(item.header)))
+        metadata::Request::Header { cid, room } => {
+            let Some(item) = store.get::<Items>(&cid)? else { return Ok(None) };
+            let description = describe(store, item.header, room)?;
+            Ok(Some(metadata::Response::Header(description)))
         }
         metadata::Request::Page { cid, index } => page_of(store, &cid, index),
         // The network keeps provider records and answers this itself.
         metadata::Request::Provided { .. } => Ok(None),
     }
+}
+
+/// A header, with the page and the chunks of a content that is small enough. Chunks
+/// that cannot be read stay out, and the peer asks for them.
+fn describe(
+    store: &dyn Store,
+    header: Header,
+    room: u32,
+) -> Result<metadata::Description, StoreError> {
+    let room = u64::from(room.min(metadata::MAX_ROOM));
+    let mut description = metadata::Description::from(header);
+    let page_len = header.chunk_count() * LEAF_LEN as u64;
+    if header.page_count() != 1 || page_len > room {
+        return Ok(description);
+    }
+    let Some(manifest) = store.get::<Manifests>(&header.cid())? else { return Ok(description) };
+    let Some(root) = manifest.page_roots().first() else { return Ok(description) };
+    description.page = store.get::<Pages>(&root.hash)?;
+    let Some(page) = &description.page else { return Ok(description) };
+    if page_len + header.size() <= room {
+        let hashes: Vec<_> = page.leaves().iter().map(|leaf| leaf.hash).collect();
+        let (chunks, _) = chunks_of(store, &hashes, u64::MAX);
+        if let Some(chunks) = chunks.into_iter().collect::<Option<Vec<Bytes>>>() {
+            description.content = chunks.concat().into();
+        }
+    }
+    Ok(description)
 }
 
 fn page_of(

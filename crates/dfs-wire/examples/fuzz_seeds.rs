@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
     let cid = manifest.cid();
 
     let requests = [
-        metadata::Request::Header { cid },
+        metadata::Request::Header { cid, room: 16 << 10 },
         metadata::Request::Page { cid, index: 7 },
         metadata::Request::Provided { cid },
     ];
@@ -33,7 +33,7 @@ fn main() -> std::io::Result<()> {
         seed("metadata_request", n, &metadata::encode_request(request))?;
     }
     let responses = [
-        metadata::Response::Header(*manifest.header()),
+        metadata::Response::Header((*manifest.header()).into()),
         metadata::Response::Page(page.clone(), proof.clone()),
         metadata::Response::NotFound,
         metadata::Response::Busy { retry_ms: 500 },

@@ -83,6 +83,14 @@ pub enum Breach {
         /// The check of the content format that failed.
         source: PageError,
     },
+    /// A response carries a part of a content, or content without its page.
+    #[error("{found} bytes come with a header, and the content of its page has {len}")]
+    Content {
+        /// Bytes of content found.
+        found: u64,
+        /// Bytes of all chunks of the page.
+        len: u64,
+    },
     /// A chunk request starts with an unknown tag.
     #[error("unknown tag {tag} of a chunk request")]
     ChunkRequest {
@@ -169,6 +177,7 @@ named_checks! {
     Header => "metadata/header",
     Page => "metadata/page",
     Proof => "metadata/proof",
+    Content => "metadata/content",
     ChunkRequest => "chunk/tag",
     ChunkCount => "chunk/count",
     ChunkStatus => "chunk/status",

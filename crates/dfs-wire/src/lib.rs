@@ -15,7 +15,7 @@
 //! use dfs_core::Cid;
 //! use dfs_wire::metadata::{self, Request};
 //!
-//! let request = Request::Header { cid: Cid::from_bytes([7; 32]) };
+//! let request = Request::Header { cid: Cid::from_bytes([7; 32]), room: 0 };
 //! # futures::executor::block_on(async {
 //! let mut stream = Vec::new();
 //! metadata::write_request(&mut stream, &request).await?;

@@ -1,10 +1,11 @@
-//! `/dfs/metadata/1.0.0`: headers and pages of leaves.
+//! `/dfs/metadata/1.0.0`: headers and pages of leaves, and the bytes of small contents.
 //!
 //! Request and response are postcard in a length-prefixed frame. A page travels
 //! with its proof, so any peer can serve any page, and the asker can verify it
 //! on its own. `docs/protocols.md`, section 4, specifies both.
 
-use dfs_core::{Cid, Header, Page, PageProof};
+use bytes::Bytes;
+use dfs_core::{Cid, Header, Leaf, Page, PageProof};
 use futures::io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,10 @@ use crate::value;
 /// Name under which nodes negotiate the protocol.
 pub const PROTOCOL: &str = "/dfs/metadata/1.0.0";
 
+/// Most bytes that come with a header, whatever room the asker has: so many that a
+/// response with a header is shorter than one with a page may be.
+pub const MAX_ROOM: u32 = 64 << 10;
+
 /// Largest request, in bytes.
 pub const MAX_REQUEST: u32 = 4 << 10;
 
@@ -26,10 +31,13 @@ pub const MAX_RESPONSE: u32 = 256 << 10;
 /// Asks about one content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// The header of this content.
+    /// The header of this content, and what comes with it.
     Header {
         /// Content asked for.
         cid: Cid,
+        /// Bytes that may come with the header: if the content has one page and that
+        /// fits, the page; and if the content fits as well, the content.
+        room: u32,
     },
     /// One page of leaves of this content.
     Page {
@@ -54,8 +62,9 @@ named_kinds!(Request {
 /// Answers a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The header. The asker compares its CID with the one it asked for.
-    Header(Header),
+    /// The header, and what came with it. The asker compares its CID with the one it
+    /// asked for.
+    Header(Description),
     /// The page and its proof. The asker verifies both against a header.
     Page(Page, PageProof),
     /// Whether the asker is on record as a provider.
@@ -77,11 +86,43 @@ named_kinds!(Response {
     Busy => "busy",
 });
 
+/// A header, and what of a small content comes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The header.
+    pub header: Header,
+    /// The only page of the content. The asker verifies it against the header.
+    pub page: Option<Page>,
+    /// The content: the chunks of the page one after the other; or nothing. The codec
+    /// does not hash them.
+    pub content: Bytes,
+}
+
+impl Description {
+    /// The chunks of the content, with their leaves; none if it did not come.
+    pub fn chunks(&self) -> impl Iterator<Item = (Leaf, Bytes)> {
+        let leaves = self.page.iter().flat_map(Page::leaves);
+        let mut rest = self.content.clone();
+        leaves.take_while(|_| !self.content.is_empty()).map(move |leaf| {
+            // The codec has compared the lengths.
+            let len = rest.len().min(leaf.len as usize);
+            (*leaf, rest.split_to(len))
+        })
+    }
+}
+
+/// A header that comes alone.
+impl From<Header> for Description {
+    fn from(header: Header) -> Self {
+        Self { header, page: None, content: Bytes::new() }
+    }
+}
+
 /// A response as postcard encodes it: the order of the variants is part of the
 /// protocol.
 #[derive(Serialize, Deserialize)]
 enum Body<'a> {
-    Header(&'a [u8]),
+    Header { header: &'a [u8], leaves: &'a [u8], content: &'a [u8] },
     Page { leaves: &'a [u8], siblings: &'a [u8] },
     NotFound,
     Busy { retry_ms: u32 },
@@ -102,12 +143,15 @@ pub fn decode_request(body: &[u8]) -> Result<Request, Breach> {
 /// [`Breach`] if the body is not a response.
 pub fn decode_response(body: &[u8]) -> Result<Response, Breach> {
     match value::decode(body)? {
-        Body::Header(bytes) => {
-            let header = Header::decode(bytes).map_err(|source| Breach::Header { source })?;
-            Ok(Response::Header(header))
+        Body::Header { header, leaves, content } => {
+            let header = Header::decode(header).map_err(|source| Breach::Header { source })?;
+            let page = if leaves.is_empty() { None } else { Some(decode_page(leaves)?) };
+            check_content(page.as_ref(), content)?;
+            let content = Bytes::copy_from_slice(content);
+            Ok(Response::Header(Description { header, page, content }))
         }
         Body::Page { leaves, siblings } => {
-            let page = Page::decode(leaves).map_err(|source| Breach::Page { source })?;
+            let page = decode_page(leaves)?;
             let proof = PageProof::decode(siblings).map_err(|source| Breach::Proof { source })?;
             Ok(Response::Page(page, proof))
         }
@@ -115,6 +159,18 @@ pub fn decode_response(body: &[u8]) -> Result<Response, Breach> {
         Body::NotFound => Ok(Response::NotFound),
         Body::Busy { retry_ms } => Ok(Response::Busy { retry_ms }),
     }
+}
+
+fn decode_page(leaves: &[u8]) -> Result<Page, Breach> {
+    Page::decode(leaves).map_err(|source| Breach::Page { source })
+}
+
+/// Content comes whole or not at all.
+fn check_content(page: Option<&Page>, content: &[u8]) -> Result<(), Breach> {
+    let leaves = page.map_or(&[][..], Page::leaves);
+    let len: u64 = leaves.iter().map(|leaf| u64::from(leaf.len)).sum();
+    let found = content.len() as u64;
+    if found == 0 || found == len { Ok(()) } else { Err(Breach::Content { found, len }) }
 }
 
 /// Encodes the body of a request.
@@ -127,7 +183,10 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
 #[must_use]
 pub fn encode_response(response: &Response) -> Vec<u8> {
     match response {
-        Response::Header(header) => value::encode(&Body::Header(&header.encode())),
+        Response::Header(Description { header, page, content }) => {
+            let leaves = page.as_ref().map(Page::encode).unwrap_or_default();
+            value::encode(&Body::Header { header: &header.encode(), leaves: &leaves, content })
+        }
         Response::Page(page, proof) => {
             value::encode(&Body::Page { leaves: &page.encode(), siblings: &proof.encode() })
         }
@@ -167,8 +226,8 @@ pub async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> Result<Resp
 /// Writes a response.
 ///
 /// # Errors
-/// [`WireError::Io`] if the stream breaks, or if a proof with surplus siblings
-/// makes the response too long.
+/// [`WireError::Io`] if the stream breaks, or if a proof with surplus siblings or
+/// content beyond the room makes the response too long.
 pub async fn write_response(
     stream: &mut (impl AsyncWrite + Unpin),
     response: &Response,

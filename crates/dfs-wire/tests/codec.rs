@@ -91,7 +91,7 @@ proptest! {
         let request = if page {
             metadata::Request::Page { cid, index }
         } else {
-            metadata::Request::Header { cid }
+            metadata::Request::Header { cid, room: 0 }
         };
         let body = metadata::encode_request(&request);
         prop_assert_eq!(metadata::decode_request(&body).expect("decodes"), request);

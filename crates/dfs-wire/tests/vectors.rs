@@ -92,7 +92,10 @@ impl Message {
         let cid = || Cid::from_bytes(digest(vector, "cid"));
         match (text(vector, "message"), vector["kind"].as_str()) {
             ("metadata/request", Some(kind)) => Self::MetadataRequest(match kind {
-                "header" => metadata::Request::Header { cid: cid() },
+                "header" => {
+                    let room = u32::try_from(number(vector, "room")).expect("32 bits");
+                    metadata::Request::Header { cid: cid(), room }
+                }
                 "page" => metadata::Request::Page { cid: cid(), index: number(vector, "index") },
                 "provided" => metadata::Request::Provided { cid: cid() },
                 other => panic!("{other} is no request"),
@@ -100,7 +103,12 @@ impl Message {
             ("metadata/response", Some(kind)) => Self::MetadataResponse(match kind {
                 "header" => {
                     let header = Header::decode(&bytes(vector, "header"));
-                    metadata::Response::Header(header.expect("a header"))
+                    let leaves = bytes(vector, "leaves");
+                    metadata::Response::Header(metadata::Description {
+                        header: header.expect("a header"),
+                        page: (!leaves.is_empty()).then(|| Page::decode(&leaves).expect("leaves")),
+                        content: bytes(vector, "content").into(),
+                    })
                 }
                 "page" => metadata::Response::Page(
                     Page::decode(&bytes(vector, "leaves")).expect("leaves"),

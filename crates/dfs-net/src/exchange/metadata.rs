@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn header() -> Request {
-        Request::Header { cid: CID }
+        Request::Header { cid: CID, room: 0 }
     }
 
     #[test]

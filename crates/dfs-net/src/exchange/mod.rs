@@ -12,6 +12,9 @@ mod idle;
 mod metadata;
 mod outgoing;
 
+use dfs_core::Page;
+use dfs_core::header::HEADER_LEN;
+use dfs_core::merkle::page::LEAF_LEN;
 use dfs_wire::metadata as wire;
 use libp2p::StreamProtocol;
 use libp2p::request_response::{self, ProtocolSupport};
@@ -45,13 +48,18 @@ pub(crate) fn metadata_behaviour() -> request_response::Behaviour<MetadataCodec>
 /// Content bytes of a metadata response.
 pub(crate) fn metadata_len(response: &wire::Response) -> usize {
     match response {
-        wire::Response::Header(_) => dfs_core::header::HEADER_LEN,
+        wire::Response::Header(wire::Description { page, content, .. }) => {
+            HEADER_LEN + page.as_ref().map_or(0, page_len) + content.len()
+        }
         wire::Response::Page(page, proof) => {
-            page.leaves().len() * dfs_core::merkle::page::LEAF_LEN
-                + proof.siblings.len() * dfs_core::merkle::SUBTREE_LEN
+            page_len(page) + proof.siblings.len() * dfs_core::merkle::SUBTREE_LEN
         }
         wire::Response::NotFound | wire::Response::Busy { .. } | wire::Response::Provided(_) => 0,
     }
+}
+
+fn page_len(page: &Page) -> usize {
+    page.leaves().len() * LEAF_LEN
 }
 
 /// The label of a metadata response in metrics and spans.

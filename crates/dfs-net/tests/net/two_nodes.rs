@@ -22,8 +22,8 @@ pub(crate) async fn serve(net: NetHandle, mut events: mpsc::Receiver<NetEvent>) 
         match event {
             NetEvent::MetadataRequest { id, request, .. } => {
                 let response = match request {
-                    metadata::Request::Header { cid } if cid == empty_header().cid() => {
-                        metadata::Response::Header(empty_header())
+                    metadata::Request::Header { cid, .. } if cid == empty_header().cid() => {
+                        metadata::Response::Header(empty_header().into())
                     }
                     _ => metadata::Response::NotFound,
                 };
@@ -54,9 +54,9 @@ async fn a_node_finds_a_provider_and_fetches_from_it() {
     let mut found = b.find_providers(cid).await.expect("search");
     let provider = found.recv().await.expect("a provider");
     assert_eq!(provider, a.peer());
-    assert_eq!(b.fetch_header(provider, cid).await.expect("the header"), header);
+    assert_eq!(b.fetch_header(provider, cid, 0).await.expect("the header"), header.into());
     let other = Cid::from_bytes([1; 32]);
-    let fetched = b.fetch_header(provider, other).await;
+    let fetched = b.fetch_header(provider, other, 0).await;
     assert!(matches!(fetched, Err(FetchError::NotFound)), "{fetched:?}");
     assert!(b.is_provider_at(a.peer(), cid).await.is_ok_and(|is_provider| !is_provider));
 
@@ -106,7 +106,7 @@ async fn a_banned_peer_cannot_be_reached() {
     let (b, _b_events) = node(vec![]).await;
     b.ban(a.peer()).await.expect("ban");
     b.dial(address(&a).await).await.expect("dial");
-    let fetched = b.fetch_header(a.peer(), empty_header().cid()).await;
+    let fetched = b.fetch_header(a.peer(), empty_header().cid(), 0).await;
     assert!(matches!(fetched, Err(FetchError::Unreachable(Unreachable::Dial))), "{fetched:?}");
 }
 
@@ -117,7 +117,7 @@ async fn hundreds_of_requests_at_once_in_both_directions_are_all_answered() {
     tokio::spawn(serve(a.clone(), a_events));
     tokio::spawn(serve(b.clone(), b_events));
     b.dial(address(&a).await).await.expect("the network runs");
-    b.fetch_header(a.peer(), empty_header().cid()).await.expect("connected");
+    b.fetch_header(a.peer(), empty_header().cid(), 0).await.expect("connected");
     let leaf = Leaf::of(&large_chunk());
     let chunks =
         (0..60).flat_map(|_| [b.fetch_chunk(a.peer(), leaf), a.fetch_chunk(b.peer(), leaf)]);
@@ -127,7 +127,7 @@ async fn hundreds_of_requests_at_once_in_both_directions_are_all_answered() {
     // More than the streams that libp2p permits on a connection.
     let cid = empty_header().cid();
     let headers =
-        (0..320).flat_map(|_| [b.fetch_header(a.peer(), cid), a.fetch_header(b.peer(), cid)]);
+        (0..320).flat_map(|_| [b.fetch_header(a.peer(), cid, 0), a.fetch_header(b.peer(), cid, 0)]);
     for fetched in futures::future::join_all(headers).await {
         fetched.expect("the header");
     }

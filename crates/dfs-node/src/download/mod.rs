@@ -466,7 +466,7 @@ mod tests {
             assert_eq!(asked, cid);
             found.send(PeerId::random()).await.expect("the download listens");
             let (_, _, respond_to) = self.mock.expect_fetch_metadata().await;
-            respond_to.send(Ok(metadata::Response::Header(header))).expect("it waits");
+            respond_to.send(Ok(metadata::Response::Header(header.into()))).expect("it waits");
             (cid, status)
         }
     }

@@ -18,6 +18,8 @@ enum Lie {
     OtherLeaf,
     SurplusProof,
     ShortPage,
+    OtherPageWithHeader,
+    OtherContentWithHeader,
     FlippedByte,
     ShortChunk,
     LongChunk,
@@ -59,7 +61,17 @@ fn bend_metadata(answer: metadata::Response, lie: Lie) -> metadata::Response {
         (metadata::Response::Header(_), Lie::OtherHeader) => {
             let root = Subtree { hash: TreeHash::from_bytes([3; 32]), len: 9, leaves: 1 };
             let header = Header::new(Kind::File(Profile::Fixed), 1, root).expect("some header");
-            metadata::Response::Header(header)
+            metadata::Response::Header(header.into())
+        }
+        (metadata::Response::Header(description), Lie::OtherPageWithHeader) => {
+            let content = Bytes::from_static(b"mine");
+            let page = Page::new(vec![Leaf::of(&content)]);
+            metadata::Response::Header(metadata::Description { page, content, ..description })
+        }
+        (metadata::Response::Header(description), Lie::OtherContentWithHeader) => {
+            let page = Page::new(vec![Leaf::of(b"mine")]);
+            let content = Bytes::from_static(b"your");
+            metadata::Response::Header(metadata::Description { page, content, ..description })
         }
         (metadata::Response::Page(page, proof), Lie::OtherLeaf) => {
             let mut leaves = page.leaves().to_vec();
@@ -108,6 +120,8 @@ async fn peers_that_send_wrong_data_are_banned_and_nothing_of_it_is_stored() {
         Lie::OtherLeaf,
         Lie::SurplusProof,
         Lie::ShortPage,
+        Lie::OtherPageWithHeader,
+        Lie::OtherContentWithHeader,
         Lie::FlippedByte,
         Lie::ShortChunk,
         Lie::LongChunk,

@@ -2,6 +2,7 @@
 //! downloads end.
 
 mod cancel;
+mod early;
 mod hostile;
 mod peer;
 mod raw;

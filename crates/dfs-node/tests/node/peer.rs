@@ -20,6 +20,11 @@ impl Content {
     pub(crate) fn new(chunks: usize) -> Self {
         let mut bytes = vec![0; chunks << 16];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        Self::of(bytes)
+    }
+
+    /// A file of these bytes.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
         let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
         let mut chunker = Chunker::new(&bytes[..], Profile::Fixed);
         while let Some(chunk) = chunker.next_chunk().expect("memory") {
@@ -36,8 +41,8 @@ impl Content {
     /// What an honest provider answers.
     pub(crate) fn metadata(&self, request: &metadata::Request) -> metadata::Response {
         match *request {
-            metadata::Request::Header { cid } if cid == self.cid() => {
-                metadata::Response::Header(*self.manifest.header())
+            metadata::Request::Header { cid, .. } if cid == self.cid() => {
+                metadata::Response::Header((*self.manifest.header()).into())
             }
             metadata::Request::Page { cid, index: 0 } if cid == self.cid() => {
                 let proof = self.manifest.prove_page(0).expect("the only page");

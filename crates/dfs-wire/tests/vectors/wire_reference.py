@@ -22,7 +22,7 @@ import reference as content  # noqa: E402
 # Every named check, in the order of the document.
 CHECKS = """
     frame/length message/encoding message/trailing
-    metadata/header metadata/page metadata/proof
+    metadata/header metadata/page metadata/proof metadata/content
     chunk/tag chunk/count chunk/status chunk/length chunk/other-length chunk/number
     announcement/length announcement/size announcement/name
 """.split()
@@ -121,7 +121,9 @@ def read_frame(data: bytes, limit: int) -> Value:
 
 def write_metadata_request(kind: str, fields: dict) -> bytes:
     body = varint(REQUESTS.index(kind)) + fields["cid"]
-    if kind == "page":
+    if kind == "header":
+        body += varint(fields["room"])
+    elif kind == "page":
         body += varint(fields["index"])
     return frame(body)
 
@@ -130,7 +132,9 @@ def read_metadata_request(data: bytes) -> tuple[str, dict]:
     value = read_frame(data, 4096)
     kind = REQUESTS[value.variant(3)]
     fields = {"cid": value.take(32)}
-    if kind == "page":
+    if kind == "header":
+        fields["room"] = value.varint(32)
+    elif kind == "page":
         fields["index"] = value.varint(64)
     value.end()
     return kind, fields
@@ -139,7 +143,7 @@ def read_metadata_request(data: bytes) -> tuple[str, dict]:
 def write_metadata_response(kind: str, fields: dict) -> bytes:
     body = varint(RESPONSES.index(kind))
     if kind == "header":
-        body += counted(fields["header"])
+        body += b"".join(counted(fields[part]) for part in ("header", "leaves", "content"))
     elif kind == "page":
         body += counted(fields["leaves"]) + counted(fields["siblings"])
     elif kind == "busy":
@@ -153,7 +157,7 @@ def read_metadata_response(data: bytes) -> tuple[str, dict]:
     value = read_frame(data, 262_144)
     kind, fields = RESPONSES[value.variant(5)], {}
     if kind == "header":
-        fields["header"] = value.counted()
+        fields |= {part: value.counted() for part in ("header", "leaves", "content")}
     elif kind == "page":
         fields["leaves"], fields["siblings"] = value.counted(), value.counted()
     elif kind == "busy":
@@ -167,11 +171,17 @@ def read_metadata_response(data: bytes) -> tuple[str, dict]:
         ("siblings", "metadata/proof", content.decode_proof),
     )
     for field, check, decode in parts:
-        if field in fields:
+        # A header may come without a page.
+        is_left_out = kind == "header" and field == "leaves" and not fields[field]
+        if field in fields and not is_left_out:
             try:
                 decode(fields[field])
             except content.Refused as refusal:
                 raise Refused(check, refusal.check) from None
+    if kind == "header":
+        lengths = struct.iter_unpack("<32xI", fields["leaves"])
+        size = sum(length for (length,) in lengths)
+        require("metadata/content", len(fields["content"]) in (0, size))
     return kind, fields
 
 
@@ -313,17 +323,23 @@ SIBLINGS = [content.page_root(LEAVES[:2]), content.page_root(LEAVES)]
 
 def positive_vectors() -> Iterable[dict]:
     request, response = "metadata/request", "metadata/response"
-    yield valid("a header is asked for", request, "header", cid=CID)
+    for room in (0, 16_384, 2**32 - 1):
+        title = f"a header is asked for, with room for {room} bytes"
+        yield valid(title, request, "header", cid=CID, room=room)
     for index in (0, 127, 128, 300, 2**32, 2**64 - 1):
         yield valid(f"page {index} is asked for", request, "page", cid=CID, index=index)
     yield valid("a record is asked for", request, "provided", cid=CID)
     longer = frame(b"\x81\x00" + CID + b"\x87\x80\x00")
     yield valid("varints longer than need be", request, "page", longer, cid=CID, index=7)
 
-    yield valid("the header", response, "header", header=HEADER)
-    empty = content.file_header(content.FASTCDC, b"")
-    yield valid("the header of an empty file", response, "header", header=empty)
+    def described(title: str, header: bytes, leaves: bytes = b"", data: bytes = b"") -> dict:
+        return valid(title, response, "header", header=header, leaves=leaves, content=data)
+
     one = content.encode_page([LEAF])
+    yield described("the header", HEADER)
+    yield described("the header and the only page", HEADER, one)
+    yield described("the header, the only page and the content", HEADER, one, content.GREETING)
+    yield described("the header of an empty file", content.file_header(content.FASTCDC, b""))
     yield valid("a page of one leaf", response, "page", leaves=one, siblings=b"")
     yield valid("three leaves and two siblings", response, "page",
                 leaves=content.encode_page(LEAVES), siblings=content.encode_all(SIBLINGS))
@@ -336,8 +352,9 @@ def positive_vectors() -> Iterable[dict]:
     yield valid("not on record", response, "provided", provided=False)
     longer = frame(b"\x83\x80\x80\x80\x00" + b"\xf4\x83\x80\x80\x00")
     yield valid("varints as long as they may be", response, "busy", longer, retry_ms=500)
-    longer = frame(b"\x00" + b"\xb6" + b"\x80" * 8 + b"\x00" + HEADER)
-    yield valid("a count as long as it may be", response, "header", longer, header=HEADER)
+    longer = frame(b"\x00" + b"\xb6" + b"\x80" * 8 + b"\x00" + HEADER + b"\x00\x00")
+    yield valid("a count as long as it may be", response, "header", longer,
+                header=HEADER, leaves=b"", content=b"")
 
     request, answer = "chunk/request", "chunk/answer"
     yield valid("a chunk is asked for", request, "chunks", hashes=LEAF.hash)
@@ -377,7 +394,9 @@ def negative_values() -> Iterable[dict]:
             "variant 3": b"\x03" + CID,
             "a variant in six bytes": b"\x80\x80\x80\x80\x80\x00" + CID,
             "a variant beyond 32 bits": b"\x80\x80\x80\x80\x10" + CID,
-            "a CID of 31 bytes": b"\x00" + CID[1:],
+            "a CID of 31 bytes": b"\x02" + CID[1:],
+            "no room": b"\x00" + CID,
+            "room beyond 32 bits": b"\x00" + CID + b"\xff\xff\xff\xff\x10",
             "no index": b"\x01" + CID,
             "an index cut short": b"\x01" + CID + b"\xac",
             "an index in eleven bytes": b"\x01" + CID + b"\x80" * 10 + b"\x00",
@@ -387,8 +406,11 @@ def negative_values() -> Iterable[dict]:
             "no body": b"",
             "variant 5": b"\x05",
             "no header": b"\x00",
-            "a header beyond the body": b"\x00\x37" + HEADER,
-            "a count in eleven bytes": b"\x00\xb6" + b"\x80" * 9 + b"\x00" + HEADER,
+            "a header beyond the body": b"\x00\x39" + HEADER + b"\x00\x00",
+            "a count in eleven bytes": b"\x00\xb6" + b"\x80" * 9 + b"\x00" + HEADER
+                + b"\x00\x00",
+            "a header alone": b"\x00" + counted(HEADER),
+            "no content, nor its absence": b"\x00" + counted(HEADER) + b"\x00",
             "no siblings": b"\x01" + counted(LEAF.encode()),
             "a time beyond 32 bits": b"\x03\xff\xff\xff\xff\x10",
             "a time in six bytes": b"\x03\xf4\x83\x80\x80\x80\x00",
@@ -406,7 +428,7 @@ def negative_values() -> Iterable[dict]:
         },
     }
     surplus = {
-        "metadata/request": b"\x00" + CID + b"\x00",
+        "metadata/request": b"\x02" + CID + b"\x00",
         "metadata/response": b"\x02\x00",
         "announcement": CID + b"\x0d\x00\x00",
     }
@@ -430,7 +452,7 @@ def negative_contents() -> Iterable[dict]:
          "header/chunk-count"),
     )
     for why, header, source in headers:
-        data = frame(b"\x00" + counted(header))
+        data = frame(b"\x00" + counted(header) + b"\x00\x00")
         yield invalid("metadata/header", why, response, data, source)
 
     pages = (
@@ -441,6 +463,17 @@ def negative_contents() -> Iterable[dict]:
     for why, leaves in pages:
         data = frame(b"\x01" + counted(leaves) + counted(b""))
         yield invalid("metadata/page", why, response, data, "page/encoding")
+    data = frame(b"\x00" + counted(HEADER) + counted(LEAF.encode()[:18]) + counted(b""))
+    yield invalid("metadata/page", "half a leaf with a header", response, data, "page/encoding")
+
+    one, greeting = counted(LEAF.encode()), content.GREETING
+    contents = (
+        ("content without a page", b"\x00" + counted(greeting)),
+        ("a part of the content", one + counted(greeting[:-1])),
+        ("more than the content", one + counted(greeting + b"\x00")),
+    )
+    for why, rest in contents:
+        yield invalid("metadata/content", why, response, frame(b"\x00" + counted(HEADER) + rest))
 
     page = b"\x01" + counted(LEAF.encode())
     for why, count in (("43 bytes of siblings", 43), ("21 siblings", 44 * 21)):

@@ -1,7 +1,7 @@
 //! What peers answer to requests of a job, as events of the job and its machine.
 
 use dfs_core::Leaf;
-use dfs_net::{FetchError, NetHandle, PeerId, Unreachable};
+use dfs_net::{Bytes, FetchError, NetHandle, PeerId, Unreachable};
 use dfs_transfer::{Event, Fault, RunId};
 use futures::stream;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
@@ -42,6 +42,16 @@ pub(super) fn results_of(
             Err(event) => stream::iter([event]).right_stream(),
         })
         .flatten_stream()
+}
+
+/// The results of a run whose chunks are here already.
+pub(super) fn results_at_once(
+    run: RunId,
+    leaves: Vec<Leaf>,
+    chunks: Vec<Bytes>,
+) -> impl Stream<Item = JobEvent> {
+    let results = leaves.into_iter().zip(chunks);
+    stream::iter(results.map(move |(leaf, bytes)| JobEvent::Fetched { run, leaf, bytes }))
 }
 
 /// Sorts the failure of a request by what the machine does about it.

@@ -18,7 +18,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::JobEvent;
 use super::answers::fault;
+use super::early::ROOM;
 
 /// Connected peers that one search asks; the next search asks the next ones.
 const ASKED: usize = 8;
@@ -33,7 +35,7 @@ pub(super) async fn search(
     net: NetHandle,
     cid: Cid,
     search: usize,
-    found: mpsc::Sender<Event<PeerId>>,
+    found: mpsc::Sender<JobEvent>,
     stop: CancellationToken,
 ) {
     tokio::select! {
@@ -43,7 +45,7 @@ pub(super) async fn search(
     }
 }
 
-async fn ask_all(net: &NetHandle, cid: Cid, search: usize, found: &mpsc::Sender<Event<PeerId>>) {
+async fn ask_all(net: &NetHandle, cid: Cid, search: usize, found: &mpsc::Sender<JobEvent>) {
     let head_start = Instant::now() + HEAD_START;
     let mut connected = pin!(ask_connected(net, cid, search, found));
     match timeout_at(head_start, &mut connected).await {
@@ -58,11 +60,11 @@ async fn ask_all(net: &NetHandle, cid: Cid, search: usize, found: &mpsc::Sender<
     }
 }
 
-async fn ask_dht(net: &NetHandle, cid: Cid, found: &mpsc::Sender<Event<PeerId>>) {
+async fn ask_dht(net: &NetHandle, cid: Cid, found: &mpsc::Sender<JobEvent>) {
     let Ok(mut providers) = net.find_providers(cid).await else { return };
     while let Some(peer) = providers.recv().await {
         // The error means that the receiver is gone.
-        let _ = found.send(Event::Provider(peer)).await;
+        let _ = found.send(JobEvent::Machine(Event::Provider(peer))).await;
     }
 }
 
@@ -72,14 +74,14 @@ async fn ask_connected(
     net: &NetHandle,
     cid: Cid,
     search: usize,
-    found: &mpsc::Sender<Event<PeerId>>,
+    found: &mpsc::Sender<JobEvent>,
 ) -> usize {
     let Ok(peers) = net.connected_peers().await else { return 0 };
     let mut offers: FuturesUnordered<_> =
         chosen(&peers, search).map(|peer| offer(net, peer, cid)).collect();
     let mut holders = 0;
     while let Some(offer) = offers.next().await {
-        holders += usize::from(matches!(offer, Event::Offer { result: Ok(_), .. }));
+        holders += usize::from(matches!(offer, JobEvent::Offer { result: Ok(_), .. }));
         // The error means that the receiver is gone.
         let _ = found.send(offer).await;
     }
@@ -92,9 +94,11 @@ fn chosen(connected: &[PeerId], search: usize) -> impl Iterator<Item = PeerId> {
     connected.iter().cycle().skip(first).take(ASKED.min(connected.len())).copied()
 }
 
-fn offer(net: &NetHandle, peer: PeerId, cid: Cid) -> impl Future<Output = Event<PeerId>> + use<> {
+fn offer(net: &NetHandle, peer: PeerId, cid: Cid) -> impl Future<Output = JobEvent> + use<> {
     let net = net.clone();
-    async move { Event::Offer { peer, result: net.fetch_header(peer, cid).await.map_err(fault) } }
+    async move {
+        JobEvent::Offer { peer, result: net.fetch_header(peer, cid, ROOM).await.map_err(fault) }
+    }
 }
 
 #[cfg(test)]
@@ -110,13 +114,17 @@ mod tests {
             .header()
     }
 
-    type Found = mpsc::Receiver<Event<PeerId>>;
+    type Found = mpsc::Receiver<JobEvent>;
 
     fn start() -> (MockNet, Found, Vec<PeerId>) {
         let (net, mock) = NetHandle::mocked();
         let (found, receiver) = mpsc::channel(16);
         tokio::spawn(search(net, header().cid(), 0, found, CancellationToken::new()));
         (mock, receiver, (0..3).map(|_| PeerId::random()).collect())
+    }
+
+    fn is_refusal(event: Option<&JobEvent>) -> bool {
+        matches!(event, Some(JobEvent::Offer { result: Err(_), .. }))
     }
 
     #[test]
@@ -149,10 +157,10 @@ mod tests {
         providers.send(provider).await.expect("the search listens");
         drop(providers);
         for _ in 0..3 {
-            let event = found.recv().await.expect("an answer");
-            assert!(matches!(event, Event::Offer { result: Err(_), .. }), "{event:?}");
+            assert!(is_refusal(found.recv().await.as_ref()));
         }
-        assert!(matches!(found.recv().await, Some(Event::Provider(peer)) if peer == provider));
+        let event = found.recv().await.expect("a provider");
+        assert!(matches!(event, JobEvent::Machine(Event::Provider(peer)) if peer == provider));
         assert!(found.recv().await.is_none());
     }
 
@@ -166,7 +174,7 @@ mod tests {
         assert_eq!(began.elapsed(), HEAD_START);
         let error: FetchError = Unreachable::TimedOut.into();
         respond_to.send(Err(error)).expect("the search waits");
-        assert!(matches!(found.recv().await, Some(Event::Offer { result: Err(_), .. })));
+        assert!(is_refusal(found.recv().await.as_ref()));
         assert!(found.recv().await.is_none());
     }
 
@@ -175,9 +183,9 @@ mod tests {
         let (mut mock, mut found, peers) = start();
         mock.expect_connected_peers().await.send(peers[..1].to_vec()).expect("the search waits");
         let (_, _, respond_to) = mock.expect_fetch_metadata().await;
-        respond_to.send(Ok(metadata::Response::Header(header()))).expect("the search waits");
+        respond_to.send(Ok(metadata::Response::Header(header().into()))).expect("the search waits");
         let event = found.recv().await.expect("an offer");
-        assert!(matches!(event, Event::Offer { result: Ok(_), .. }), "{event:?}");
+        assert!(matches!(event, JobEvent::Offer { result: Ok(_), .. }));
         drop(found);
         let next: Option<Command> = mock.next().await;
         assert!(next.is_none(), "{next:?}");

@@ -7,6 +7,7 @@
 
 mod answers;
 mod discovery;
+mod early;
 mod fence;
 mod pages;
 mod runs;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dfs_core::{Cid, Leaf, Manifest, Page, Subtree};
+use dfs_core::{Cid, Header, Leaf, Manifest, Page, PageProof, Subtree};
 use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Pages};
 use dfs_store::{Batch, FileId, StoreError, Tables};
-use dfs_transfer::{Action, Config, Download, Event, RunId, Status, Wait};
+use dfs_transfer::{Action, Config, Download, Event, Fault, RunId, Status, Wait};
+use dfs_wire::metadata::Description;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,7 +45,8 @@ use crate::error::{FailureKind, NodeError};
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
 use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
-use answers::{fault, results_of};
+use answers::{fault, results_at_once, results_of};
+use early::{Early, ROOM};
 use fence::CommitFence;
 use runs::Runs;
 
@@ -64,6 +67,16 @@ pub(super) enum JobCommand {
 /// The outcome of a future of the job.
 enum JobEvent {
     Machine(Event<PeerId>),
+    /// Answer to a request of the machine for the header.
+    Header {
+        peer: PeerId,
+        result: Result<Description, Fault>,
+    },
+    /// Answer of a connected peer that the search has asked for the header.
+    Offer {
+        peer: PeerId,
+        result: Result<Description, Fault>,
+    },
     Fetched {
         run: RunId,
         leaf: Leaf,
@@ -134,7 +147,8 @@ pub(super) struct Job {
     saving: Option<SaveFuture>,
     /// A sync of the file that content is placed in.
     syncing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    discovery: Option<mpsc::Receiver<Event<PeerId>>>,
+    discovery: Option<mpsc::Receiver<JobEvent>>,
+    early: Early,
     /// Searches for providers so far.
     searches: usize,
     buffer: WriteBuffer,
@@ -183,6 +197,7 @@ impl Job {
             saving: None,
             syncing: None,
             discovery: None,
+            early: Early::default(),
             searches: 0,
             buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
@@ -280,7 +295,8 @@ impl Job {
                     self.feed(Event::Turn)?;
                 }
                 found = next_found(&mut self.discovery) => {
-                    self.feed(found.unwrap_or(Event::DiscoveryEnded))?;
+                    let ended = JobEvent::Machine(Event::DiscoveryEnded);
+                    self.on_event(found.unwrap_or(ended))?;
                 }
                 () = sleep_until(wake.into()) => {
                     if self.store_retry.is_none() {
@@ -308,6 +324,8 @@ impl Job {
             return Ok(());
         }
         self.next_turn = Some(Box::pin(self.turns.clone().take()));
+        // Any number of downloads may wait.
+        self.early.forget_chunks();
         self.feed(Event::Queued)
     }
 
@@ -373,6 +391,14 @@ impl Job {
     fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
         match event {
             JobEvent::Machine(event) => self.feed(event),
+            JobEvent::Header { peer, result } => {
+                let result = self.keep_early(peer, result);
+                self.feed(Event::Header { peer, result })
+            }
+            JobEvent::Offer { peer, result } => {
+                let result = self.keep_early(peer, result);
+                self.feed(Event::Offer { peer, result })
+            }
             JobEvent::Fetched { run, leaf, bytes } => {
                 self.rate.add(bytes.len() as u64, Instant::now());
                 self.record.bytes_fetched += bytes.len() as u64;
@@ -415,6 +441,21 @@ impl Job {
         }
     }
 
+    /// Keeps what came with a header until the machine asks for it.
+    fn keep_early(
+        &mut self,
+        peer: PeerId,
+        result: Result<Description, Fault>,
+    ) -> Result<Header, Fault> {
+        result.map(|description| {
+            let header = description.header;
+            if self.machine.header().is_none() && header.cid() == self.cid {
+                self.early.keep(peer, description);
+            }
+            header
+        })
+    }
+
     /// Passes an event to the state machine and carries out its actions.
     fn feed(&mut self, event: Event<PeerId>) -> Result<(), Stop> {
         for action in self.machine.handle(event, Instant::now()) {
@@ -446,15 +487,25 @@ impl Job {
         let (cid, net, disk) = (self.cid, self.net.clone(), self.disk.clone());
         let future: JobFuture = match action {
             Action::FetchHeader { peer } => Box::pin(async move {
-                let result = net.fetch_header(peer, cid).await.map_err(fault);
-                JobEvent::Machine(Event::Header { peer, result })
+                let result = net.fetch_header(peer, cid, ROOM).await.map_err(fault);
+                JobEvent::Header { peer, result }
             }),
-            Action::FetchPage { peer, index } => Box::pin(async move {
-                let result = net.fetch_page(peer, cid, index).await.map_err(fault);
-                JobEvent::Machine(Event::Page { peer, index, result })
-            }),
+            Action::FetchPage { peer, index } => {
+                let early = self.early.take_page(peer, index);
+                Box::pin(async move {
+                    let result = match early {
+                        // The only page of a content needs no proof.
+                        Some(page) => Ok((page, PageProof::default())),
+                        None => net.fetch_page(peer, cid, index).await.map_err(fault),
+                    };
+                    JobEvent::Machine(Event::Page { peer, index, result })
+                })
+            }
             Action::FetchChunks { peer, run, leaves } => {
-                return self.fetching.start(run, results_of(net, peer, run, leaves));
+                return match self.early.take_chunks(&leaves) {
+                    Some(chunks) => self.fetching.start(run, results_at_once(run, leaves, chunks)),
+                    None => self.fetching.start(run, results_of(net, peer, run, leaves)),
+                };
             }
             Action::Cancel { run } => return self.fetching.cancel(run),
             Action::LoadPage { index, root } => Box::pin(async move {
@@ -519,9 +570,7 @@ async fn ended<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) 
 }
 
 /// What the search has found next; `None` once, when the search has ended.
-async fn next_found(
-    discovery: &mut Option<mpsc::Receiver<Event<PeerId>>>,
-) -> Option<Event<PeerId>> {
+async fn next_found(discovery: &mut Option<mpsc::Receiver<JobEvent>>) -> Option<JobEvent> {
     let Some(receiver) = discovery else { return std::future::pending().await };
     let found = receiver.recv().await;
     if found.is_none() {

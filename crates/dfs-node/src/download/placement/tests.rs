@@ -62,7 +62,7 @@ impl Content {
                 Command::FetchMetadata { request, respond_to, .. } => {
                     let response = match request {
                         metadata::Request::Header { .. } => {
-                            metadata::Response::Header(*self.manifest.header())
+                            metadata::Response::Header((*self.manifest.header()).into())
                         }
                         metadata::Request::Page { index, .. } => {
                             let proof = self.manifest.prove_page(index).expect("a page of it");
