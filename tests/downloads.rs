@@ -13,8 +13,8 @@ use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, succeed};
 const SIZE: u64 = 500 << 20;
 const KILLS: u64 = 10;
 /// Verified bytes that a kill may cost at most: what was written since the last
-/// flush, and what is gathered while one runs.
-const FLUSH_WINDOW: u64 = 64 << 20;
+/// flush, and what is gathered while one runs; and two chunks.
+const FLUSH_WINDOW: u64 = (64 << 20) + 2 * (256 << 10);
 /// Bytes that are on their way at most, and lost with their connection.
 const IN_FLIGHT: u64 = 32 << 20;
 

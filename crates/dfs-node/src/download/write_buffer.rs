@@ -25,14 +25,14 @@ const MAX_PORTION: u64 = 8 << 20;
 const PORTIONS: u64 = 4;
 /// Unflushed bytes at which a flush is due. Each flush makes a file of its own,
 /// which is why the value is not smaller.
-const FLUSH_AT: u64 = 24 << 20;
+const FLUSH_AT: u64 = 16 << 20;
 /// Unflushed bytes at which no further write begins, so that it waits for the flush.
 const MAX_UNFLUSHED: u64 = 2 * FLUSH_AT;
 
 /// Verified chunks that are not in the store yet.
 ///
-/// A crash loses at most 96 MiB: [`MAX_UNFLUSHED`], plus one write of two portions and
-/// a chunk, plus as much again gathered during that write.
+/// A crash loses at most 64 MiB and two chunks: [`MAX_UNFLUSHED`], plus one write of two
+/// portions and a chunk, plus as much again gathered during that write.
 #[derive(Debug)]
 pub(super) struct WriteBuffer {
     /// Gathered bytes at which a write is due.
@@ -431,7 +431,7 @@ mod tests {
                 buffer.saved(true);
             }
         }
-        assert_eq!((writes, saves), (25, 8));
+        assert_eq!((writes, saves), (25, 12));
     }
 
     #[test]
@@ -457,10 +457,10 @@ mod tests {
                 writes += 1;
             }
         };
-        assert_eq!(write_on(&mut buffer), 6);
+        assert_eq!(write_on(&mut buffer), 4);
         let saved = buffer.next_save().expect("a save is due");
-        assert_eq!(saved.progress.chunks, 48, "the write that has not begun is not in it");
-        assert_eq!(saved.portions.len(), 6);
+        assert_eq!(saved.progress.chunks, 32, "the write that has not begun is not in it");
+        assert_eq!(saved.portions.len(), 4);
         assert!(buffer.contains(&chunk(0, 0).0), "it is not recorded yet");
         assert_eq!(buffer.next_save(), None);
         assert!(buffer.is_busy());
