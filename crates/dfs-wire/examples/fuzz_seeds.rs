@@ -32,12 +32,19 @@ fn main() -> std::io::Result<()> {
     for (n, request) in requests.iter().enumerate() {
         seed("metadata_request", n, &metadata::encode_request(request))?;
     }
+    let content = b"a small content";
+    let small = metadata::Description {
+        header: *manifest.header(),
+        page: Page::new(vec![Leaf::of(content)]),
+        content: content[..].into(),
+    };
     let responses = [
         metadata::Response::Header((*manifest.header()).into()),
         metadata::Response::Page(page.clone(), proof.clone()),
         metadata::Response::NotFound,
         metadata::Response::Busy { retry_ms: 500 },
         metadata::Response::Provided(true),
+        metadata::Response::Header(small),
     ];
     for (n, response) in responses.iter().enumerate() {
         seed("metadata_response", n, &metadata::encode_response(response))?;
