@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use dfs_core::merkle::page::LEAF_LEN;
-use dfs_core::{ChunkHash, Cid, Header};
+use dfs_core::{ChunkHash, Cid, Header, Page};
 use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
 use dfs_store::tables::{Items, Manifests, Pages};
 use dfs_store::{Store, StoreError, Tables};
@@ -226,8 +226,7 @@ fn metadata_for(
     match *request {
         metadata::Request::Header { cid, room } => {
             let Some(item) = store.get::<Items>(&cid)? else { return Ok(None) };
-            let description = describe(store, item.header, room)?;
-            Ok(Some(metadata::Response::Header(description)))
+            Ok(Some(metadata::Response::Header(describe(store, item.header, room))))
         }
         metadata::Request::Page { cid, index } => page_of(store, &cid, index),
         // The network keeps provider records and answers this itself.
@@ -235,31 +234,34 @@ fn metadata_for(
     }
 }
 
-/// A header, with the page and the chunks of a content that is small enough. Chunks
-/// that cannot be read stay out, and the peer asks for them.
-fn describe(
-    store: &dyn Store,
-    header: Header,
-    room: u32,
-) -> Result<metadata::Description, StoreError> {
-    let room = u64::from(room.min(metadata::MAX_ROOM));
+/// A header, with the page and the chunks of a content that is small enough. What cannot
+/// be read stays out, and the peer asks for it.
+fn describe(store: &dyn Store, header: Header, room: u32) -> metadata::Description {
     let mut description = metadata::Description::from(header);
+    let room = u64::from(room.min(metadata::MAX_ROOM));
     let page_len = header.chunk_count() * LEAF_LEN as u64;
     if header.page_count() != 1 || page_len > room {
-        return Ok(description);
+        return description;
     }
-    let Some(manifest) = store.get::<Manifests>(&header.cid())? else { return Ok(description) };
-    let Some(root) = manifest.page_roots().first() else { return Ok(description) };
-    description.page = store.get::<Pages>(&root.hash)?;
-    let Some(page) = &description.page else { return Ok(description) };
-    if page_len + header.size() <= room {
+    description.page = only_page(store, &header.cid()).unwrap_or_else(|error| {
+        store_failed(&error);
+        None
+    });
+    if let Some(page) = &description.page
+        && page_len + header.size() <= room
+    {
         let hashes: Vec<_> = page.leaves().iter().map(|leaf| leaf.hash).collect();
         let (chunks, _) = chunks_of(store, &hashes, u64::MAX);
-        if let Some(chunks) = chunks.into_iter().collect::<Option<Vec<Bytes>>>() {
-            description.content = chunks.concat().into();
-        }
+        let chunks: Option<Vec<Bytes>> = chunks.into_iter().collect();
+        description.content = chunks.map(|chunks| chunks.concat().into()).unwrap_or_default();
     }
-    Ok(description)
+    description
+}
+
+fn only_page(store: &dyn Store, cid: &Cid) -> Result<Option<Page>, StoreError> {
+    let manifest = store.get::<Manifests>(cid)?;
+    let root = manifest.as_ref().and_then(|manifest| manifest.page_roots().first());
+    root.map_or(Ok(None), |root| store.get::<Pages>(&root.hash))
 }
 
 fn page_of(
@@ -271,4 +273,44 @@ fn page_of(
     let root = usize::try_from(index).ok().and_then(|index| manifest.page_roots().get(index));
     let (Some(root), Some(proof)) = (root, manifest.prove_page(index)) else { return Ok(None) };
     Ok(store.get::<Pages>(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::content::AddOptions;
+    use crate::download::Turns;
+    use crate::node::NodeRuntime;
+    use crate::watched_store::WatchedStore;
+
+    #[tokio::test]
+    async fn a_header_is_sent_although_what_could_come_with_it_cannot_be_read() {
+        let (store, disk) = WatchedStore::new();
+        let (net, _mock) = NetHandle::mocked();
+        let (_events, receiver) = mpsc::channel(1);
+        let (hour, turns) = (Duration::from_secs(3600), Turns::one());
+        let node = NodeRuntime::compose(disk, net, receiver, hour, turns, Metrics::default());
+        let node = node.await.expect("a node");
+        let bytes = Bytes::from_static(b"content");
+        let added = node.client().content().add_bytes(bytes.clone(), AddOptions::default()).await;
+        let cid = added.expect("added").cid;
+        let ask = || {
+            let request = metadata::Request::Header { cid, room: 1000 };
+            match metadata_for(&*store, &request).expect("an answer") {
+                Some(metadata::Response::Header(description)) => description,
+                other => panic!("{other:?}"),
+            }
+        };
+        let whole = ask();
+        assert_eq!(whole.content, bytes);
+
+        let page = whole.page.expect("the only page");
+        store.damage::<Pages>(&page.root().hash);
+        assert_eq!(ask(), whole.header.into());
+        store.damage::<Manifests>(&cid);
+        assert_eq!(ask(), whole.header.into());
+        node.shutdown().await;
+    }
 }
