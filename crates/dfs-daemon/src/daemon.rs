@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dfs_metrics::Registry;
 use dfs_node::{Keypair, NodeConfig, NodeError, NodeRuntime, identity};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -215,29 +215,40 @@ impl Servers {
         tokio::select! {
             ended = &mut self.control => match ended {
                 Ok(Err(source)) => DaemonError::Serve { source },
-                Ok(Ok(())) | Err(_) => DaemonError::ServerEnded { server: "the control plane" },
+                Ok(Ok(())) => server_ended("the control plane", None),
+                Err(error) => server_ended("the control plane", Some(error)),
             },
-            _ = endpoint => DaemonError::ServerEnded { server: "the metrics endpoint" },
+            ended = endpoint => server_ended("the metrics endpoint", ended.err()),
         }
     }
 
     /// Waits up to [`CALLS_TIMEOUT`] for the last calls. Returns whether they have ended by
     /// themselves.
-    async fn join(mut self) -> bool {
-        let ended =
-            self.control.is_finished() || timeout(CALLS_TIMEOUT, &mut self.control).await.is_ok();
-        if !ended {
-            // Its socket and its token file go with the task.
-            self.control.abort();
-            let _ = self.control.await;
-        }
-        if let Some(mut endpoint) = self.endpoint
-            && !endpoint.is_finished()
-            && timeout(CALLS_TIMEOUT, &mut endpoint).await.is_err()
-        {
-            endpoint.abort();
-            let _ = endpoint.await;
-        }
-        ended
+    async fn join(self) -> bool {
+        // The socket and the token file of the control plane go with its task.
+        let endpoint = async {
+            match self.endpoint {
+                Some(endpoint) => end(endpoint).await,
+                None => true,
+            }
+        };
+        let (control, endpoint) = tokio::join!(end(self.control), endpoint);
+        control && endpoint
     }
+}
+
+fn server_ended(server: &'static str, source: Option<JoinError>) -> DaemonError {
+    DaemonError::ServerEnded { server, source }
+}
+
+/// Waits for a server, and aborts it after [`CALLS_TIMEOUT`]. Returns whether it has ended
+/// by itself. What it has ended with, [`Servers::ended`] has told if it was before the stop.
+async fn end<T>(mut server: JoinHandle<T>) -> bool {
+    if server.is_finished() || timeout(CALLS_TIMEOUT, &mut server).await.is_ok() {
+        return true;
+    }
+    server.abort();
+    // The error is the abort.
+    let _ = server.await;
+    false
 }

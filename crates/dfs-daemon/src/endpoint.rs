@@ -20,14 +20,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::error::DaemonError;
 use crate::limits::MAX_METRICS_CONNECTIONS;
 use crate::metrics::Metrics;
-use crate::timing::{ACCEPT_RETRY_PAUSE, METRICS_FRESH, METRICS_HEADER_TIMEOUT};
+use crate::timing::{
+    ACCEPT_RETRY_PAUSE, METRICS_ANSWER_TIMEOUT, METRICS_CONNECTION_AGE, METRICS_FRESH,
+    METRICS_HEADER_TIMEOUT,
+};
 
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,18 +98,20 @@ impl Endpoint {
 struct Connections {
     router: Router,
     places: Arc<Semaphore>,
-    tasks: TaskTracker,
+    /// Ended with the value, if it is dropped before `stop`.
+    tasks: JoinSet<()>,
 }
 
 impl Connections {
     fn new(router: Router) -> Self {
         let places = Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS));
-        Self { router, places, tasks: TaskTracker::new() }
+        Self { router, places, tasks: JoinSet::new() }
     }
 
     /// Accepts connections until `stop`, and waits for the requests under way.
-    async fn accept(&self, listener: TcpListener, stop: CancellationToken) {
+    async fn accept(mut self, listener: TcpListener, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            while self.tasks.try_join_next().is_some() {}
             let next = async {
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 let place = place.expect("the semaphore is never closed");
@@ -130,13 +135,12 @@ impl Connections {
                 }
             }
         }
-        self.tasks.close();
-        self.tasks.wait().await;
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Serves one connection. A client that sends no whole request in time is
-/// disconnected.
+/// Serves one connection, for a while. A client that sends no whole request in time, or
+/// does not read the answers, is disconnected.
 async fn serve<I>(stream: I, router: Router, stop: CancellationToken)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -148,9 +152,12 @@ where
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
-        () = stop.cancelled() => {
+        _ = timeout(METRICS_CONNECTION_AGE, stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match timeout(METRICS_ANSWER_TIMEOUT, connection).await {
+                Ok(served) => served,
+                Err(_) => return tracing::debug!("a client for metrics did not read its answer"),
+            }
         }
     };
     if let Err(error) = served {
@@ -213,6 +220,7 @@ async fn readyz(State(exported): State<Arc<Exported>>) -> (StatusCode, &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn router() -> Router {
@@ -226,6 +234,28 @@ mod tests {
         let before = Instant::now();
         serve(TokioIo::new(server), router(), CancellationToken::new()).await;
         assert_eq!(before.elapsed().as_secs(), METRICS_HEADER_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_no_answer_is_disconnected() {
+        for is_stopping in [false, true] {
+            // The answers to its requests do not fit.
+            let (mut client, server) = tokio::io::duplex(64);
+            let stop = CancellationToken::new();
+            let serving = tokio::spawn(serve(TokioIo::new(server), router(), stop.clone()));
+            let ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+            client.write_all(ask).await.expect("room");
+            client.read_u8().await.expect("the first byte of an answer");
+            let asking = tokio::spawn(async move { client.write_all(&ask.repeat(100)).await });
+            if is_stopping {
+                stop.cancel();
+            }
+            let before = Instant::now();
+            serving.await.expect("no panic");
+            let age = if is_stopping { Duration::ZERO } else { METRICS_CONNECTION_AGE };
+            assert_eq!(before.elapsed(), age + METRICS_ANSWER_TIMEOUT);
+            assert!(asking.await.expect("no panic").is_err(), "not everything was read");
+        }
     }
 
     #[tokio::test]

@@ -65,6 +65,8 @@ pub enum DaemonError {
     ServerEnded {
         /// Which.
         server: &'static str,
+        /// Why, if its task has panicked.
+        source: Option<tokio::task::JoinError>,
     },
     /// The ready file cannot be written.
     #[error("cannot write the ready file")]

@@ -23,5 +23,9 @@ pub(crate) const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for the header of a request to the metrics endpoint, and for the next
 /// request on a connection that stays open.
 pub(crate) const METRICS_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Age at which a connection to the metrics endpoint takes no further request.
+pub(crate) const METRICS_CONNECTION_AGE: Duration = Duration::from_secs(60);
+/// Time that such a client has to read the last answer.
+pub(crate) const METRICS_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which measured gauges are fresh enough for the next request.
 pub(crate) const METRICS_FRESH: Duration = Duration::from_secs(1);

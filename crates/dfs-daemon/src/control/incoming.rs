@@ -277,6 +277,8 @@ pub(super) struct Connection<S> {
     /// The connection is closed then, unless its client is authenticated.
     deadline: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Set once the connection is to be closed: every further call fails with it.
+    closed: Option<io::ErrorKind>,
     metrics: Arc<Metrics>,
 }
 
@@ -285,14 +287,20 @@ impl<S> Connection<S> {
         let closing = Box::pin(caller.state.closing.clone().cancelled_owned());
         let deadline = Box::pin(sleep(AUTH_TIMEOUT));
         metrics.control_connections.inc();
-        Self { stream, _place: place, caller, deadline, closing, metrics }
+        Self { stream, _place: place, caller, deadline, closing, closed: None, metrics }
     }
 
-    /// Whether the connection has to be closed, and as which error.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Option<io::ErrorKind> {
-        if self.caller.is_authenticated() {
-            return None;
+    /// Fails if the connection has to be closed. Reads and writes ask: a client that
+    /// reads nothing keeps HTTP/2 at its writes.
+    fn check_open(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.closed.is_none() && !self.caller.is_authenticated() {
+            self.closed = self.poll_closed(cx);
         }
+        self.closed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// Whether the connection has to be closed now, and as which error.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Option<io::ErrorKind> {
         if self.closing.as_mut().poll(cx).is_ready() {
             self.metrics.closed(CloseReason::Displaced);
             return Some(io::ErrorKind::ConnectionAborted);
@@ -325,9 +333,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(kind) = self.poll_closed(cx) {
-            return Poll::Ready(Err(kind.into()));
-        }
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -338,6 +344,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -346,6 +353,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
@@ -354,10 +362,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -368,7 +378,7 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use dfs_control::tls::Certificate;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::Instant;
 
     fn admission() -> Admission {
@@ -406,6 +416,21 @@ mod tests {
             }
             assert_eq!(start.elapsed() >= 2 * AUTH_TIMEOUT, is_authenticated);
         }
+    }
+
+    /// A client floods the server with what it must answer, and reads no answer.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_client_reads_nothing_is_closed_too() {
+        let admission = admission();
+        let places = admission.places.available_permits();
+        let (mut connection, _other_end) = connection(&admission).await;
+        let start = Instant::now();
+        let error = connection.write_all(&[0; 1000]).await.expect_err("nothing is read");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), AUTH_TIMEOUT);
+        assert_eq!(connection.shutdown().await.expect_err("closed").kind(), error.kind());
+        drop(connection);
+        assert_eq!(admission.places.available_permits(), places);
     }
 
     #[tokio::test(start_paused = true)]
