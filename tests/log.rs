@@ -2,7 +2,7 @@
 //! and a wrong filter is refused.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -58,6 +58,24 @@ fn a_daemon_serves_while_the_reader_of_its_log_stands_still() {
     succeed(&mut node.ctl(["add", text(&file)]));
     node.stop();
     drop(pipe);
+}
+
+#[test]
+fn a_daemon_that_cannot_start_exits_although_its_reader_stands_still() {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    // As much as a pipe takes.
+    writer.write_all(&[b'\n'; 64 << 10]).expect("room");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("file");
+    File::create(&file).expect("create a file");
+    let mut command = Command::new(binary("dfsd"));
+    command.args(["--grpc-addr", "127.0.0.1:0", "--no-mdns", "--db-path", text(&file)]);
+    command.arg("--key-file").arg(directory.path().join("key"));
+    let mut daemon = command.stderr(writer).spawn().expect("it starts");
+    drop(command);
+    wait_until("the daemon ends", || daemon.try_wait().expect("a child").is_some());
+    assert_eq!(daemon.wait().expect("it has ended").code(), Some(1));
+    drop(reader);
 }
 
 #[test]

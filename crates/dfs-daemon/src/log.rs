@@ -9,6 +9,7 @@
 
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,6 +102,7 @@ impl Log {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().with_current_span(false).init(),
         }
+        panic::set_hook(Box::new(log_panic));
         Ok(Self { queue })
     }
 
@@ -120,10 +122,29 @@ impl Log {
     }
 }
 
-/// Writes a message of the program itself to standard error. Standard error
-/// may be closed or full, and there is no other place to report that to.
+/// Logs a panic. The hook of the standard library writes to standard error itself, and so
+/// stops the thread that has panicked if the reader of a pipe stands still.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = panic.location().map(tracing::field::display);
+    let cause = panic.payload_as_str().unwrap_or("not told");
+    tracing::error!(thread, location, cause, "a thread has panicked");
+}
+
+/// Writes a message of the program itself to standard error, and waits for that a little
+/// while. Standard error may be closed or full, or the reader of a pipe may stand still,
+/// and there is no other place to report that to.
 pub fn print_error(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
+    let line = format!("{message}\n");
+    let (done, written) = sync_channel(1);
+    let print = move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = done.try_send(());
+    };
+    if thread::Builder::new().name("error".to_owned()).spawn(print).is_ok() {
+        let _ = written.recv_timeout(LOG_FLUSH_TIMEOUT);
+    }
 }
 
 /// The filter that a text describes; the default filter if it is empty.
@@ -257,6 +278,23 @@ mod tests {
         for text in ["nonsense", "info,nonsense", "info,dfs_net=debgu", "dfs_net[=x"] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains("info,dfs_net=debug"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log_with_its_cause() {
+        let (queue, lines) = Queue::new();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(queue).finish();
+        panic::set_hook(Box::new(log_panic));
+        tracing::subscriber::with_default(subscriber, || {
+            let cause = "expected by the test";
+            panic::catch_unwind(|| panic!("{cause}")).expect_err("it panics");
+        });
+        drop(panic::take_hook());
+        let Ok(Entry::Line(line)) = lines.try_recv() else { panic!("no line") };
+        let line = String::from_utf8_lossy(&line);
+        for part in ["a thread has panicked", "expected by the test", "log.rs", "\"thread\""] {
+            assert!(line.contains(part), "{line}");
         }
     }
 
