@@ -74,6 +74,10 @@ fn a_daemon_is_controlled_over_tls_by_who_knows_certificate_and_token() {
     assert_eq!(hash(&piped), hash(&file));
     let (code, message) = fail(&mut ctl(["get", &cid, "-o", "piped"]));
     assert_eq!(code, 10, "{message}");
+    let unknown = "ab".repeat(32);
+    let (code, _) = fail(ctl(["get", &unknown, "-o", "deep/er/out"]).args(["--timeout", "1"]));
+    assert_eq!(code, 4);
+    assert!(!directory.path().join("deep/er").exists(), "a directory is left");
 
     // The certificate stays; the token is new.
     let node = node.stop().start();

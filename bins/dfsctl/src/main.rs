@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod deadline;
+mod directories;
 mod failure;
 mod linked;
 mod progress;

@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Status, Streaming};
 
 use crate::args::Get;
+use crate::directories::MadeDirectories;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
@@ -218,7 +219,7 @@ async fn write_file(client: &mut Client, args: &Get) -> Result<(), Unsent> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(directory).map_err(here)?;
+    let directories = MadeDirectories::make(directory).map_err(here)?;
     // Two commands may write to one destination, so each has a temporary name of
     // its own.
     let mut temporary = tempfile::Builder::new()
@@ -234,7 +235,9 @@ async fn write_file(client: &mut Client, args: &Get) -> Result<(), Unsent> {
     } else {
         temporary.persist_noclobber(&args.output)
     };
-    persisted.map(drop).map_err(|error| here(error.error))
+    persisted.map_err(|error| here(error.error))?;
+    directories.keep();
+    Ok(())
 }
 
 /// Copies content that the daemon holds or is getting.
