@@ -16,6 +16,7 @@ use crate::gossip::{self, Gossip};
 use crate::limits::{MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS};
 use crate::metrics::Metrics;
 use crate::peers::Mdns;
+use crate::tasks::Tasks;
 
 /// Version under which nodes identify themselves.
 const IDENTIFY_PROTOCOL: &str = "/dfs/1.0.0";
@@ -42,6 +43,7 @@ impl NodeBehaviour {
         chunks: ChunkExchange,
         metrics: &Metrics,
         registry: &mut Registry,
+        tasks: Tasks,
     ) -> Self {
         let keypair = &config.keypair;
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
@@ -55,7 +57,7 @@ impl NodeBehaviour {
             ping: ping::Behaviour::default(),
             kad: dht::behaviour(keypair, config.dht_mode, metrics),
             gossip: gossip::behaviour(keypair, registry),
-            mdns: mdns(keypair, config.mdns).into(),
+            mdns: mdns(keypair, config.mdns, tasks).into(),
             metadata: exchange::metadata_behaviour(),
             chunks,
         }
@@ -73,12 +75,12 @@ fn limits(max: u32) -> ConnectionLimits {
 
 /// mDNS, if it is wanted and the operating system permits it. A node works
 /// without it.
-fn mdns(keypair: &Keypair, wanted: bool) -> Option<Mdns> {
+fn mdns(keypair: &Keypair, wanted: bool, tasks: Tasks) -> Option<Mdns> {
     if !wanted {
         return None;
     }
     let peer = keypair.public().to_peer_id();
-    match Mdns::new(peer) {
+    match Mdns::new(peer, tasks) {
         Ok(behaviour) => Some(behaviour),
         Err(error) => {
             tracing::warn!(%error, "nodes of the local network will not be found");

@@ -234,8 +234,7 @@ impl NetHandle {
     }
 
     /// Closes every connection and ends the network. Returns when its tasks,
-    /// those of the connections included, have ended. The thread of mDNS has been
-    /// told to end, and may still run.
+    /// those of the connections and of mDNS included, have ended.
     pub async fn shutdown(&self) {
         // An error means that the event loop has ended already.
         let _ = self.send(Command::Shutdown).await;

@@ -1,5 +1,6 @@
 //! The tasks of one network: the event loop, one per connection that libp2p
-//! starts, and one per chunk stream. The shutdown waits for all of them.
+//! starts, one per chunk stream, and the end of the thread of mDNS. The shutdown waits
+//! for all of them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +29,11 @@ impl Tasks {
     /// Starts the task of a stream, which ends with its connection.
     pub(crate) fn spawn_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
         self.exec(Box::pin(stream));
+    }
+
+    /// Runs work that blocks for a short while.
+    pub(crate) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.tracker.spawn_blocking(work);
     }
 
     /// The tasks of a network that has none, as in tests with a mocked network.

@@ -78,7 +78,7 @@ pub(super) fn build(
     let gossip = registry.sub_registry_with_prefix("net").sub_registry_with_prefix("gossipsub");
     let max_served = config.max_served_bytes;
     let chunks = ChunkExchange::new(max_served, events, tasks.clone(), metrics.clone());
-    let behaviour = NodeBehaviour::new(config, chunks, metrics, gossip);
+    let behaviour = NodeBehaviour::new(config, chunks, metrics, gossip, tasks.clone());
     let peer = config.keypair.public().to_peer_id();
     let config = swarm::Config::with_executor(tasks).with_idle_connection_timeout(IDLE_CONNECTION);
     Ok(Swarm::new(transport, behaviour, peer, config))
