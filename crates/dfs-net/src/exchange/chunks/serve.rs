@@ -225,10 +225,13 @@ impl Server<'_> {
     /// requests.
     async fn fill(&mut self) -> bool {
         loop {
-            if self.batch.is_empty()
-                && let Some(asked) = self.queued.recv().await
-            {
-                self.take(asked);
+            if self.batch.is_empty() {
+                // What was read ahead has been given up. Its room must not wait for the
+                // peer.
+                self.ahead = None;
+                if let Some(asked) = self.queued.recv().await {
+                    self.take(asked);
+                }
             }
             self.take_queued();
             if !self.batch.is_empty() {

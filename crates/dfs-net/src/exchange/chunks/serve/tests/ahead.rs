@@ -54,3 +54,28 @@ async fn a_batch_arrives_in_full_while_the_next_one_is_still_being_read() {
     let (_, _unanswered) = asked(&mut owner).await;
     assert_eq!(stream.answers(first.len()).await, found(first));
 }
+
+#[tokio::test]
+async fn what_was_read_ahead_for_a_request_that_was_given_up_keeps_no_room() {
+    let many: Vec<Bytes> = (0..2 * MAX_BATCH_CHUNKS).map(|n| vec![7; 9 + n].into()).collect();
+    let (shared, mut owner) = shared();
+    let room = rooms_left(&shared);
+    let mut stream = serve_through(64, &shared);
+    stream.write(&request(&hashes(&many))).await;
+    for batch in many.chunks(MAX_BATCH_CHUNKS) {
+        let (_, respond_to) = asked(&mut owner).await;
+        respond_to.send(batch.iter().cloned().map(Some).collect()).expect("it waits");
+    }
+    stream.write(&cancel(0)).await;
+    stream.wait_for_cancelled(1).await;
+    while read_answer(&mut stream.asker).await != Answer::Cancelled {}
+    // The stream stays open, and the peer asks for nothing.
+    while rooms_left(&shared) < room {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Batches that other streams could read now.
+fn rooms_left(shared: &Shared) -> usize {
+    std::iter::from_fn(|| shared.budget.try_take()).collect::<Vec<_>>().len()
+}
