@@ -398,7 +398,7 @@ impl<P: Peer> Download<P> {
         let verified = page.verify(header, index, proof).map_err(|_| Fault::Breach)?;
         let root = verified.root;
         if window.is_requested(index) {
-            window.page_verified(index, root, page.clone(), Some(verified.offset));
+            window.page_verified(index, root, page.clone(), verified.offset);
             self.local_work += 1;
             actions.push(Action::CommitPage { index, root, page });
         }
@@ -410,12 +410,15 @@ impl<P: Peer> Download<P> {
     fn accept_loaded_page(&mut self, index: u64, page: Option<Page>, actions: &mut Vec<Action<P>>) {
         let Some(window) = &mut self.window else { return };
         let root = window.roots().get(&index).copied();
-        match page.zip(root).filter(|(page, root)| page.root() == *root) {
-            Some((page, root)) if window.is_requested(index) => {
-                window.page_verified(index, root, page.clone(), None);
+        let page = page.zip(root).filter(|(page, root)| page.root() == *root);
+        match (page, window.start_of(index)) {
+            (Some((page, root)), Some(start)) if window.is_requested(index) => {
+                window.page_verified(index, root, page.clone(), start);
                 self.local_work += 1;
                 actions.push(Action::CommitPage { index, root, page });
             }
+            // Its place is no longer known: a root before it has been forgotten.
+            (Some(_), None) => window.page_request_failed(index),
             _ => {
                 window.forget_root(index);
                 window.page_request_failed(index);

@@ -16,8 +16,8 @@ enum Slot {
     /// Verified. The owner commits it and probes which chunks are present.
     Probing {
         page: Page,
-        /// Content bytes before the page, if they are known.
-        start: Option<u64>,
+        /// Content bytes before the page.
+        start: u64,
     },
     /// Its missing chunks are known.
     Open(OpenPage),
@@ -31,8 +31,8 @@ struct OpenPage {
     wanted: VecDeque<Leaf>,
     /// Where each missing chunk occurs in the page.
     missing: HashMap<Leaf, Occurrences>,
-    /// Content bytes before the page, if they are known.
-    start: Option<u64>,
+    /// Content bytes before the page.
+    start: u64,
 }
 
 /// Where a chunk occurs in a page, in bytes from its start. Nearly all chunks occur
@@ -102,13 +102,15 @@ impl Window {
         &self.roots
     }
 
-    /// The next page to request, if there is room for one, and its root, if an
-    /// earlier run has stored it.
+    /// The next page to request, if there is room for one, and its root, if an earlier
+    /// run has stored it and the place of the page in the content is known. Otherwise a
+    /// peer has to send the page once more, with the proof of its place.
     pub(crate) fn next_page(&self) -> Option<(u64, Option<Subtree>)> {
         let end = self.page_count.min(self.low + MAX_OPEN_PAGES);
         let index = (self.low..end)
             .find(|index| !self.slots.contains_key(index) && !self.done.contains(index))?;
-        Some((index, self.roots.get(&index).copied()))
+        let root = self.roots.get(&index).copied();
+        Some((index, root.filter(|_| self.start_of(index).is_some())))
     }
 
     /// Records that a page is requested.
@@ -129,21 +131,14 @@ impl Window {
     }
 
     /// Records a page that has been verified. `start` is the number of content bytes
-    /// before it, if a proof has shown it.
-    pub(crate) fn page_verified(
-        &mut self,
-        index: u64,
-        root: Subtree,
-        page: Page,
-        start: Option<u64>,
-    ) {
-        let start = start.or_else(|| self.start_of(index));
+    /// before it.
+    pub(crate) fn page_verified(&mut self, index: u64, root: Subtree, page: Page, start: u64) {
         self.roots.insert(index, root);
         self.slots.insert(index, Slot::Probing { page, start });
     }
 
     /// Content bytes before a page, if the roots in between are known.
-    fn start_of(&self, index: u64) -> Option<u64> {
+    pub(crate) fn start_of(&self, index: u64) -> Option<u64> {
         let between = (self.low..index).map(|page| self.roots.get(&page).map(|root| root.len));
         between.sum::<Option<u64>>().map(|len| self.low_start + len)
     }
@@ -261,14 +256,14 @@ impl Window {
             .any(|slot| matches!(slot, Slot::Open(page) if page.missing.contains_key(leaf)))
     }
 
-    /// Where a missing chunk stands in the content, in bytes, as far as it is known.
+    /// Where a missing chunk stands in the open pages, in bytes of the content.
     pub(crate) fn places(&self, leaf: &Leaf) -> Vec<u64> {
         let mut places = Vec::new();
         for slot in self.slots.values() {
             if let Slot::Open(page) = slot
-                && let Some((start, missing)) = page.start.zip(page.missing.get(leaf))
+                && let Some(missing) = page.missing.get(leaf)
             {
-                places.extend(missing.offsets().map(|offset| start + offset));
+                places.extend(missing.offsets().map(|offset| page.start + offset));
             }
         }
         places
@@ -338,10 +333,10 @@ mod tests {
         let mut window = Window::new(3, BTreeMap::new());
         window.page_requested(0);
         window.page_requested(1);
-        window.page_verified(1, second_root, second, Some(304));
+        window.page_verified(1, second_root, second, 304);
         window.page_probed(1, &[false, false]);
         assert_eq!(window.places(&leaf(1)), [304 + 103]);
-        window.page_verified(0, first_root, first, Some(0));
+        window.page_verified(0, first_root, first, 0);
         window.page_probed(0, &[false, true, false]);
         assert_eq!(window.places(&leaf(1)), [0, 203, 304 + 103]);
         assert_eq!(window.places(&leaf(2)), [0; 0], "it is present");
@@ -355,20 +350,21 @@ mod tests {
         let (third, third_root) = page(&[4]);
         let roots = BTreeMap::from([(0, first_root), (1, second_root), (2, third_root)]);
         let mut window = Window::new(3, roots);
-        window.page_verified(1, second_root, second.clone(), None);
+        window.page_verified(1, second_root, second, window.start_of(1).expect("known"));
         window.page_probed(1, &[false]);
         assert_eq!(window.places(&leaf(3)), [203]);
-        window.page_verified(0, first_root, first, None);
+        window.page_verified(0, first_root, first, 0);
         window.page_probed(0, &[true, true]);
         window.chunk_stored(leaf(3));
-        window.page_verified(2, third_root, third, None);
+        window.page_verified(2, third_root, third, window.start_of(2).expect("known"));
         window.page_probed(2, &[false]);
         assert_eq!(window.places(&leaf(4)), [203 + 103]);
 
         let mut unknown = Window::new(2, BTreeMap::from([(1, second_root)]));
-        unknown.page_verified(1, second_root, second, None);
-        unknown.page_probed(1, &[false]);
-        assert_eq!(unknown.places(&leaf(3)), [0; 0]);
-        assert!(unknown.is_missing(&leaf(3)));
+        assert_eq!(unknown.next_page(), Some((0, None)));
+        unknown.page_requested(0);
+        assert_eq!(unknown.next_page(), Some((1, None)), "its place is to be proven");
+        unknown.page_request_failed(0);
+        assert_eq!(unknown.start_of(1), None);
     }
 }

@@ -340,6 +340,9 @@ fn run(content: &Content, natures: &[Nature], seed: u64, full_for: u32) -> Outco
             }
             _ => {
                 let wake = wake.expect("a download without a next wake-up is stuck");
+                let status = download.status(world.now);
+                let is_vague = matches!(status, Status::Waiting { next: None, .. });
+                assert!(!is_vague, "it waits and does not say until when, seed {seed}");
                 world.now = world.now.max(wake);
                 Event::Wake
             }
@@ -507,6 +510,51 @@ fn a_resumed_download_with_all_chunks_present_asks_no_peer() {
         pending.extend(download.handle(event, start));
     }
     panic!("no action left, and not complete");
+}
+
+/// A peer of any kind, chosen by the dice.
+fn any_nature(dice: &mut Dice) -> Nature {
+    match dice.roll(10) {
+        0 => Nature::Flaky,
+        1 => Nature::Busy,
+        2 => Nature::Silent,
+        3 => Nature::Trickling,
+        4 => Nature::Absent,
+        5 => Nature::LiesAboutHeaders,
+        6 => Nature::LiesAboutPages,
+        7 => Nature::LiesAboutChunks,
+        8 => Nature::Half,
+        _ => Nature::Honest { delay_ms: 1 + dice.roll(400) },
+    }
+}
+
+/// A download that has peers of any kind ends: with the content if one of them is honest,
+/// and otherwise because none is of use. Until then it always knows when it goes on.
+#[test]
+fn a_thousand_seeds_end() {
+    let mut failed = 0;
+    for seed in 1..=1000 {
+        let mut dice = Dice(seed);
+        // The first rolls of neighbouring seeds are alike.
+        for _ in 0..8 {
+            dice.roll(2);
+        }
+        let natures: Vec<_> = (0..dice.roll(7)).map(|_| any_nature(&mut dice)).collect();
+        let chunks = 1 + dice.roll(if seed % 100 == 0 { 9000 } else { 300 }) as u32;
+        let content = content(chunks, 1 + dice.roll(200) as u32);
+        let full_for = dice.roll(3) as u32;
+        let outcome = run(&content, &natures, seed, full_for);
+        let is_honest = |nature: &Nature| matches!(nature, Nature::Honest { .. });
+        match outcome.end {
+            Action::Complete { manifest } => assert_eq!(manifest, content.manifest, "seed {seed}"),
+            Action::Fail(DownloadError::NoProvider { .. }) => {
+                assert!(!natures.iter().any(is_honest), "seed {seed}: {natures:?}");
+                failed += 1;
+            }
+            end => panic!("seed {seed}: {end:?}"),
+        }
+    }
+    assert!((100..900).contains(&failed), "{failed} of 1000 have failed");
 }
 
 fn nature() -> impl Strategy<Value = Nature> {
