@@ -232,7 +232,10 @@ impl RocksError {
     /// The error of the store for what RocksDB answered.
     pub(crate) fn classify(path: PathBuf, error: rocksdb::Error) -> StoreError {
         // The C interface carries the status as text only.
-        let full = error.as_ref().contains("No space left on device");
+        let text = error.as_ref();
+        let full = ["No space left on device", "Disk quota exceeded"]
+            .iter()
+            .any(|reason| text.contains(reason));
         let corrupt = error.kind() == rocksdb::ErrorKind::Corruption;
         let source = Self(error);
         if full {
