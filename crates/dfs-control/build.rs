@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // What reflection answers with.
     std::fs::write(out.join("control.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Content is not copied into the message.
+    tonic_prost_build::configure().bytes(".dfs.v1.ReadPart.data").compile_fds(descriptors)?;
     Ok(())
 }

@@ -31,16 +31,23 @@ pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Fail
     Ok(within(stream.message()).await??)
 }
 
-/// All messages of a reply in parts.
-pub(crate) async fn all<T, R: From<T>>(
+/// Shows all messages of a reply in parts, also if an error follows them.
+pub(crate) async fn show_all<T, R: From<T>>(
     call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
-) -> Result<Vec<R>, Failure> {
+    show: impl FnOnce(&[R]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut stream = reply(call).await?;
-    let mut all = Vec::new();
-    while let Some(message) = next(&mut stream).await? {
-        all.push(message.into());
-    }
-    Ok(all)
+    let mut rows = Vec::new();
+    let ended = loop {
+        match next(&mut stream).await {
+            Ok(Some(message)) => rows.push(message.into()),
+            Ok(None) => break Ok(()),
+            Err(failure) if rows.is_empty() => return Err(failure),
+            Err(failure) => break Err(failure),
+        }
+    };
+    show(&rows)?;
+    ended
 }
 
 async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {

@@ -51,7 +51,7 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Prints a value as JSON.
-pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(value).expect("a row of strings and numbers is JSON"))
 }
 

@@ -56,9 +56,21 @@ fn call_advice(error: &NodeError) -> &'static str {
         NodeError::Damaged { .. } => "; remove it with `dfsctl rm` and get or add it again",
         NodeError::LinkBroken { .. } => "; get it again, or add the file again",
         NodeError::Download { kind, .. } => download_advice(*kind),
-        // The texts of a damaged database say what to do.
-        NodeError::Store(_)
-        | NodeError::NotHeld { .. }
+        NodeError::Store(error) => match error {
+            StoreError::Rocks { .. } | StoreError::Damaged { .. } => {
+                "; check the disk of the database, and report it if the disk is healthy"
+            }
+            // Their own texts say what to do.
+            StoreError::Directory { .. }
+            | StoreError::Unreleased { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Locked { .. }
+            | StoreError::NoSpace { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Compaction { .. } => "",
+        },
+        NodeError::NotHeld { .. }
         | NodeError::NoLongerProvided { .. }
         | NodeError::NothingOf { .. }
         | NodeError::Read { .. }
@@ -72,6 +84,7 @@ fn call_advice(error: &NodeError) -> &'static str {
         | NodeError::Identity(_)
         | NodeError::PartEnded { .. }
         | NodeError::PartRestarting { .. }
+        | NodeError::Panicked { .. }
         | NodeError::ShuttingDown => "",
     }
 }
@@ -145,6 +158,7 @@ fn node_advice(error: &NodeError) -> Cow<'static, str> {
         | NodeError::Download { .. }
         | NodeError::PartEnded { .. }
         | NodeError::PartRestarting { .. }
+        | NodeError::Panicked { .. }
         | NodeError::ShuttingDown => "",
     };
     fixed.into()
@@ -199,6 +213,7 @@ mod tests {
         let row = StoreError::Damaged { family: "item", key: vec![1], source };
         let database = to_status(NodeError::Store(row));
         assert!(!database.message().contains("dfsctl rm"), "{database}");
+        assert!(database.message().contains("check the disk"), "{database}");
         assert_eq!(content.code(), database.code());
     }
 }

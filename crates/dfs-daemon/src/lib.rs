@@ -17,7 +17,7 @@ mod rpc;
 mod signals;
 mod timing;
 
-pub use control::{ControlAddress, SocketError};
+pub use control::{ControlAddress, InvalidAddress, SocketError};
 pub use daemon::{DaemonConfig, Ending, check_addresses, load_identity, run};
 pub use dfs_control::ReplaceError;
 pub use dfs_control::tls::CertificateError;

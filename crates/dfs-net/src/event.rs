@@ -20,6 +20,8 @@ pub enum NetEvent {
         id: RequestId,
         /// What the peer asks for.
         request: metadata::Request,
+        /// What is logged about the request belongs there. It has peer and CID.
+        span: tracing::Span,
     },
     /// A peer asks for chunks.
     ChunkRequest {

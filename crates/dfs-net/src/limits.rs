@@ -25,7 +25,8 @@ pub(crate) const MAX_MEMORY_SHARE: f64 = 0.9;
 /// gossip open a few. Checked first by Yamux, as set up in `transport/mux`.
 pub(crate) const MAX_CONNECTION_STREAMS: usize = 2 * MAX_STREAMS + 128;
 /// Bytes that a peer may send on all streams of one connection before the node
-/// reads them. Yamux demands 256 KiB for each stream.
+/// reads them. Yamux demands 256 KiB for each stream. Checked first by Yamux, as set up
+/// in `transport/mux`.
 pub(crate) const MAX_CONNECTION_WINDOW: usize = MAX_CONNECTION_STREAMS * (256 << 10);
 
 // Addresses and names.
@@ -37,7 +38,7 @@ pub(crate) const MAX_ADDRESSES_PER_PEER: usize = 8;
 /// Peers remembered. A disconnected peer makes room for a new one. Checked first
 /// in `peers/book`, as the next one.
 pub(crate) const MAX_KNOWN_PEERS: usize = 4_096;
-/// Bytes kept of the agent string of a peer.
+/// Bytes kept of the agent string of a peer. Checked first in `peers/book`.
 pub(crate) const MAX_AGENT_LEN: usize = 128;
 
 /// Peers banned at a time. The oldest ban ends early. Identities cost nothing,
@@ -73,17 +74,18 @@ pub(crate) const MAX_METADATA_REQUESTS: usize = 256;
 /// in `exchange/chunks/handler`.
 pub(crate) const MAX_CHUNK_STREAMS: usize = 2;
 /// Chunks that a peer has requested on one stream and that have not been answered,
-/// 48 bytes each, besides one batch and the request that does not fit. The node reads no further request meanwhile. Checked first in
-/// `exchange/chunks/serve`, as the next two.
+/// 48 bytes each, besides one batch and the request that does not fit. The node reads
+/// no further request meanwhile. Checked first in `exchange/chunks/serve`, as the next
+/// two.
 pub(crate) const MAX_QUEUED_CHUNKS: usize = 4_096;
 /// Chunks that one stream has read from the store at a time.
 pub(crate) const MAX_BATCH_CHUNKS: usize = 64;
 /// Requests for chunks that this node does not hold, on one stream and within a
 /// second. Each costs a look into the store and carries nothing.
 pub(crate) const MAX_MISSES: u32 = 64;
-/// Bytes that one stream has read from the store at a time: reading stops after
-/// the chunk that reaches them. Checked first in `exchange/chunks/budget`, as the
-/// next one.
+/// Bytes that the store reads for one stream at a time: reading stops after the chunk
+/// that reaches them. Kept to by dfs-node, which reads the chunks; room for them is taken
+/// in `exchange/chunks/budget`.
 pub(crate) const BATCH: u32 = 512 << 10;
 /// Default for `NetConfig::max_served_bytes`.
 pub(crate) const MAX_SERVED_BYTES: u64 = 32 << 20;

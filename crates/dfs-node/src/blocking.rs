@@ -62,6 +62,30 @@ pub(crate) fn send<T>(parts: &mpsc::Sender<T>, part: T, stop: &CancellationToken
     })
 }
 
+/// Sends all rows of a table, each as `make` makes it. A row that cannot be read does not
+/// hide the others: the first such error is sent last.
+pub(crate) fn send_all<K: Clone, T, U>(
+    part: impl FnMut(Option<&K>, usize) -> Result<Vec<(K, Result<T, StoreError>)>, StoreError>,
+    mut make: impl FnMut(K, T) -> Result<U, NodeError>,
+    parts: &mpsc::Sender<Result<U, NodeError>>,
+    stop: &CancellationToken,
+) {
+    let mut unreadable = None;
+    let listed = for_each(part, |key, row| {
+        let sent = match row.map_err(NodeError::from).and_then(|row| make(key, row)) {
+            Ok(made) => send(parts, Ok(made), stop),
+            Err(error) => {
+                unreadable.get_or_insert(error);
+                true
+            }
+        };
+        if sent { Ok(()) } else { Err(NodeError::ShuttingDown) }
+    });
+    if let Some(error) = listed.err().or(unreadable) {
+        send(parts, Err(error), stop);
+    }
+}
+
 /// Visits all rows of a table, reading at most 256 at a time.
 pub(crate) fn for_each<K, T>(
     mut part: impl FnMut(Option<&K>, usize) -> Result<Vec<(K, T)>, StoreError>,

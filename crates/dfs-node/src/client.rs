@@ -95,3 +95,74 @@ impl NodeClient {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use dfs_core::Cid;
+    use dfs_net::{Announcement, BootstrapStatus, DhtMode, GossipCounters, PeerId};
+    use dfs_store::Table;
+    use dfs_store::tables::Manifests;
+
+    use super::*;
+    use crate::content::AddOptions;
+    use crate::download::GetOptions;
+    use crate::test_node::TestNode;
+
+    fn net_status() -> NetStatus {
+        NetStatus {
+            peer: PeerId::random(),
+            listen: Vec::new(),
+            external: Vec::new(),
+            connected: 3,
+            bootstrap: BootstrapStatus::default(),
+            dht_mode: DhtMode::Client,
+            dht_peers: 2,
+            send_rate: 0,
+            receive_rate: 0,
+            gossip: GossipCounters::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_status_has_network_store_and_downloads() {
+        let mut test = TestNode::start().await;
+        let client = test.node.client().clone();
+        let added = client.content().add_bytes("content".into(), AddOptions::default()).await;
+        added.expect("added");
+        let missing = Cid::from_bytes([9; 32]);
+        let _status =
+            client.downloads().get(missing, GetOptions::default()).await.expect("started");
+        let searching = test.mock.expect_connected_peers().await;
+        // Neither the status nor a list reads a manifest.
+        test.store.panic_at_row_of(Manifests::FAMILY);
+        let (status, ()) = tokio::join!(client.status(), async {
+            test.mock.expect_status().await.send(net_status()).expect("the client waits");
+        });
+        let status = status.expect("an answer");
+        assert_eq!((status.items, status.chunks, status.active_downloads), (1, 1, 1));
+        assert_eq!((status.net.connected, status.net.dht_peers), (3, 2));
+        let mut listed = client.content().list();
+        listed.recv().await.expect("one content").expect("no error");
+        assert!(listed.recv().await.is_none());
+        drop(searching);
+        test.stop().await;
+    }
+
+    #[tokio::test]
+    async fn content_is_announced_by_name_and_size_if_it_is_held() {
+        let mut test = TestNode::start().await;
+        let client = test.node.client().clone();
+        let missing = client.network().announce(Cid::from_bytes([9; 32])).await;
+        assert!(matches!(missing, Err(NodeError::NotHeld { .. })), "{missing:?}");
+
+        let options = AddOptions { name: Some("notes.txt".to_owned()), ..AddOptions::default() };
+        let added = client.content().add_bytes(Bytes::from_static(b"content"), options).await;
+        let cid = added.expect("added").cid;
+        let (announced, announcement) =
+            tokio::join!(client.network().announce(cid), test.mock.expect_publish());
+        announced.expect("the network takes it");
+        assert_eq!(announcement, Announcement::new(cid, 7, Some("notes.txt")));
+        test.stop().await;
+    }
+}

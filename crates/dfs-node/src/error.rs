@@ -144,6 +144,12 @@ pub enum NodeError {
         /// The part.
         part: &'static str,
     },
+    /// A task has ended by a fault of this program.
+    #[error("{what} has failed by a fault of the node; its log says more")]
+    Panicked {
+        /// What the task did.
+        what: &'static str,
+    },
     /// The node is being shut down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -221,7 +227,8 @@ impl NodeError {
             | Self::Stream { .. }
             | Self::Net(NetError::Setup(_) | NetError::Provide { .. })
             | Self::PartEnded { .. }
-            | Self::PartRestarting { .. } => FailureKind::Other,
+            | Self::PartRestarting { .. }
+            | Self::Panicked { .. } => FailureKind::Other,
         }
     }
 

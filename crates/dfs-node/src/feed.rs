@@ -8,11 +8,7 @@ use dfs_wire::Announcement;
 use tokio::sync::broadcast;
 
 use crate::clock::now_ms;
-
-/// Announcements kept; the oldest are dropped first.
-const MAX_KEPT: usize = 1000;
-/// Announcements that a slow follower may lag behind before it misses some.
-const MAX_LAG: usize = 64;
+use crate::limits::{MAX_FOLLOWER_LAG, MAX_KEPT_ANNOUNCEMENTS};
 
 /// An announcement as this node has heard it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,14 +30,14 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new() -> Self {
-        let (news, _) = broadcast::channel(MAX_LAG);
+        let (news, _) = broadcast::channel(MAX_FOLLOWER_LAG);
         Self { kept: Arc::default(), news }
     }
 
     pub(crate) fn push(&self, sender: PeerId, announcement: Announcement) {
         let heard = Heard { sender, announcement, heard_ms: now_ms() };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == MAX_KEPT {
+        if kept.len() == MAX_KEPT_ANNOUNCEMENTS {
             kept.pop_front();
         }
         kept.push_back(heard.clone());
@@ -72,7 +68,7 @@ mod tests {
             }
         }
         let (kept, mut news) = feed.follow();
-        assert_eq!(kept.len(), MAX_KEPT);
+        assert_eq!(kept.len(), MAX_KEPT_ANNOUNCEMENTS);
         assert_eq!(kept.last().map(|heard| heard.announcement.clone()), Some(of(255)));
         feed.push(sender, of(7));
         assert_eq!(news.recv().await.expect("news").announcement, of(7));

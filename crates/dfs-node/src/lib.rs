@@ -26,12 +26,15 @@ mod download;
 mod error;
 mod feed;
 mod gate;
+mod limits;
 mod maintenance;
 mod metrics;
 mod network;
 mod node;
 mod provide;
 mod scope;
+#[cfg(test)]
+mod test_node;
 mod timing;
 mod upload;
 #[cfg(test)]

@@ -160,8 +160,7 @@ impl NodeRuntime {
     }
 
     /// Saves the progress of downloads, ends all tasks and connections, and
-    /// flushes the store. Every task of the node has ended when this returns, except that
-    /// mDNS has a thread of its own, which has been told to end.
+    /// flushes the store. Every task and thread of the node has ended when this returns.
     pub async fn shutdown(self) {
         self.shutdown_after(std::future::ready(())).await;
     }
@@ -172,13 +171,19 @@ impl NodeRuntime {
     pub async fn shutdown_after(self, control: impl Future<Output = ()> + Send) {
         let Self { client: _, net, disk, running } = self;
         let Running { tasks, downloads, workers } = &running;
+        let content = async {
+            disk.store().postpone_releases();
+            tasks.stop().await;
+        };
         let order: [(&str, BoxFuture<'_, ()>); 6] = [
             // No new call, and the end of every stream.
             ("control", Box::pin(control)),
-            // Additions end without a trace; reads and removals finish.
-            ("content", Box::pin(tasks.stop())),
-            // Each saves its progress and goes on after the restart.
+            // Each saves its progress and goes on after the restart. Before content, which
+            // may take longer and has nothing to save.
             ("downloads", Box::pin(downloads.stop())),
+            // Additions and reads end; the next process releases the pages of those
+            // additions and of removals.
+            ("content", Box::pin(content)),
             // Steps finish; answers to peers are dropped.
             ("workers", Box::pin(workers.stop())),
             // Connections and their tasks.
@@ -201,13 +206,16 @@ async fn flush(disk: &Disk) {
 
 #[cfg(test)]
 mod tests {
-    use dfs_store::Table;
-    use dfs_store::tables::Manifests;
+    use dfs_core::Cid;
+    use dfs_store::tables::{Items, Manifests};
+    use dfs_store::{MetaStore, Table, Tables};
     use futures::FutureExt;
 
     use super::*;
+    use crate::content::AddOptions;
     use crate::download::GetOptions;
     use crate::error::FailureKind;
+    use crate::test_node::TestNode;
     use crate::watched_store::WatchedStore;
     use crate::workers::WorkerState;
 
@@ -235,6 +243,32 @@ mod tests {
         drop(mock);
         assert!(client.status().await.is_err(), "the network has ended");
         node.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn downloads_are_saved_although_a_removal_takes_long() {
+        let test = TestNode::start().await;
+        let (store, client) = (Arc::clone(&test.store), test.node.client().clone());
+        let added = client.content().add_bytes("content".into(), AddOptions::default()).await;
+        let cid = added.expect("added").cid;
+        let other = Cid::from_bytes([9; 32]);
+        let mut status =
+            client.downloads().get(other, GetOptions::default()).await.expect("started");
+
+        let held = store.hold_release();
+        let removal = tokio::spawn(async move { client.content().remove(cid).await });
+        let go_on = held.reached().await;
+        let stop = tokio::spawn(test.stop());
+        let paused = status.wait_for(|status| status.is_last()).await.expect("a last status");
+        assert_eq!(paused.failure, Some(FailureKind::ShuttingDown));
+        drop(paused);
+        assert!(!stop.is_finished(), "the removal is held");
+        go_on.send(()).expect("the removal waits");
+        stop.await.expect("no panic");
+        removal.await.expect("no panic").expect("its rows are gone");
+        // What is left is for the next process.
+        assert!(store.get::<Items>(&cid).expect("a look").is_none());
+        assert_eq!(store.release_step().expect("a step").pages, 1);
     }
 
     /// Waits until only so many tasks are left.

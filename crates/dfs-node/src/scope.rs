@@ -8,6 +8,8 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::error::NodeError;
+
 /// Tasks with a common stop signal. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TaskScope {
@@ -37,6 +39,11 @@ impl TaskScope {
     /// Whether the scope has been told to stop.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Why a task has ended without an answer: the scope stops, or the task has panicked.
+    pub(crate) fn no_answer(&self, what: &'static str) -> NodeError {
+        if self.is_stopping() { NodeError::ShuttingDown } else { NodeError::Panicked { what } }
     }
 
     /// Tells every task to end.

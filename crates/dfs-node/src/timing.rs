@@ -23,7 +23,7 @@ pub(crate) const PROVIDE_PACE: Duration = Duration::from_millis(50);
 /// set and the machine may be suspended.
 pub(crate) const CLOCK_CHECK: Duration = Duration::from_secs(300);
 
-/// How often `verify` asks a node whether it has a provider record. An
+/// How often `verify` asks a node whether it has a provider record. A
 /// publication has no answer, so a fresh record may still be on its way.
 pub(crate) const VERIFY_TRIES: u32 = 5;
 /// Pause between two such questions.
@@ -34,6 +34,12 @@ pub(crate) const VERIFY_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest such time that is accepted.
 pub(crate) const DOWNLOAD_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long the DHT is not asked while connected peers may answer, or one of them has
+/// offered the content.
+pub(crate) const OFFER_HEAD_START: Duration = Duration::from_millis(100);
+/// How long a search waits for connected peers, so that one that is silent does not put
+/// off the next search.
+pub(crate) const OFFER_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a download tries a full disk again.
 pub(crate) const DISK_FULL_RETRY: Duration = Duration::from_secs(5);
 /// Time that a write under way has at the end of a download.

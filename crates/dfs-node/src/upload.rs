@@ -13,23 +13,19 @@ use dfs_store::{Store, StoreError, Tables};
 use dfs_wire::metadata;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::blocking::Disk;
 use crate::error::NodeError;
 use crate::feed::Feed;
+use crate::limits::{MAX_ANSWERS, MAX_WAITING_REQUESTS};
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::provide::Provide;
 use crate::workers::{Worker, panic_message};
 
-/// Requests answered at the same time.
-const CONCURRENCY: usize = 16;
-/// Requests that may wait for an answer to begin.
-const QUEUE: usize = 64;
-
 /// A request of a peer.
 pub(crate) enum Request {
-    Metadata { peer: PeerId, id: RequestId, request: metadata::Request },
+    Metadata { id: RequestId, request: metadata::Request, span: Span },
     Chunks(ChunkRequest),
 }
 
@@ -58,7 +54,7 @@ impl NetworkEvents {
         feed: Feed,
         metrics: Metrics,
     ) -> (Self, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (requests, receiver) = mpsc::channel(MAX_WAITING_REQUESTS);
         (Self { events, requests, provide, feed, metrics }, receiver)
     }
 }
@@ -86,8 +82,8 @@ impl Worker for NetworkEvents {
                 self.feed.push(sender, announcement);
                 return Ok(());
             }
-            NetEvent::MetadataRequest { peer, id, request } => {
-                Request::Metadata { peer, id, request }
+            NetEvent::MetadataRequest { id, request, span, .. } => {
+                Request::Metadata { id, request, span }
             }
             NetEvent::ChunkRequest { peer, hashes, max_bytes, respond_to } => {
                 Request::Chunks(ChunkRequest { peer, hashes, max_bytes, respond_to })
@@ -130,7 +126,7 @@ impl Worker for Serving {
                         tracing::error!(cause = panic_message(&*panic), "an answer to a peer failed");
                     }
                 }
-                request = self.requests.recv(), if self.answers.len() < CONCURRENCY => {
+                request = self.requests.recv(), if self.answers.len() < MAX_ANSWERS => {
                     return request;
                 }
             }
@@ -140,7 +136,7 @@ impl Worker for Serving {
     async fn step(&mut self, request: Request) -> Result<(), NodeError> {
         let (disk, net, metrics) = (self.disk.clone(), self.net.clone(), self.metrics.clone());
         let span = match &request {
-            Request::Metadata { peer, .. } => tracing::debug_span!("metadata request", %peer),
+            Request::Metadata { span, .. } => span.clone(),
             Request::Chunks(ChunkRequest { peer, .. }) => {
                 tracing::debug_span!("chunk request", %peer)
             }
@@ -277,40 +273,61 @@ fn page_of(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::content::AddOptions;
-    use crate::download::Turns;
-    use crate::node::NodeRuntime;
-    use crate::watched_store::WatchedStore;
+    use crate::test_node::TestNode;
+
+    async fn add(test: &TestNode, bytes: &'static [u8]) -> Cid {
+        let bytes = Bytes::from_static(bytes);
+        let added = test.node.client().content().add_bytes(bytes, AddOptions::default()).await;
+        added.expect("added").cid
+    }
 
     #[tokio::test]
     async fn a_header_is_sent_although_what_could_come_with_it_cannot_be_read() {
-        let (store, disk) = WatchedStore::new();
-        let (net, _mock) = NetHandle::mocked();
-        let (_events, receiver) = mpsc::channel(1);
-        let (hour, turns) = (Duration::from_secs(3600), Turns::one());
-        let node = NodeRuntime::compose(disk, net, receiver, hour, turns, Metrics::default());
-        let node = node.await.expect("a node");
-        let bytes = Bytes::from_static(b"content");
-        let added = node.client().content().add_bytes(bytes.clone(), AddOptions::default()).await;
-        let cid = added.expect("added").cid;
+        let test = TestNode::start().await;
+        let cid = add(&test, b"content").await;
         let ask = || {
             let request = metadata::Request::Header { cid, room: 1000 };
-            match metadata_for(&*store, &request).expect("an answer") {
+            match metadata_for(&*test.store, &request).expect("an answer") {
                 Some(metadata::Response::Header(description)) => description,
                 other => panic!("{other:?}"),
             }
         };
         let whole = ask();
-        assert_eq!(whole.content, bytes);
+        assert_eq!(whole.content, Bytes::from_static(b"content"));
 
         let page = whole.page.expect("the only page");
-        store.damage::<Pages>(&page.root().hash);
+        test.store.damage::<Pages>(&page.root().hash);
         assert_eq!(ask(), whole.header.into());
-        store.damage::<Manifests>(&cid);
+        test.store.damage::<Manifests>(&cid);
         assert_eq!(ask(), whole.header.into());
-        node.shutdown().await;
+        test.stop().await;
+    }
+
+    #[tokio::test]
+    async fn requests_of_peers_are_answered_from_the_store() {
+        let mut test = TestNode::start().await;
+        let cid = add(&test, b"content").await;
+        let peer = PeerId::random();
+        for (number, asked) in [(1, cid), (2, Cid::from_bytes([9; 32]))] {
+            let request = metadata::Request::Header { cid: asked, room: 0 };
+            let (id, span) = (RequestId::new(number), Span::none());
+            let event = NetEvent::MetadataRequest { peer, id, request, span };
+            test.events.send(event).await.expect("the node listens");
+            let (answered, response) = test.mock.expect_respond_metadata().await;
+            assert_eq!(answered, id);
+            match response {
+                metadata::Response::Header(found) => assert_eq!(found.header.cid(), asked),
+                other => assert_eq!((other, number), (metadata::Response::NotFound, 2)),
+            }
+        }
+        let (respond_to, response) = oneshot::channel();
+        let hashes = vec![ChunkHash::of(b"content"), ChunkHash::of(b"absent")];
+        let event = NetEvent::ChunkRequest { peer, hashes, max_bytes: 1 << 20, respond_to };
+        test.events.send(event).await.expect("the node listens");
+        let chunks = response.await.expect("an answer");
+        assert_eq!(chunks, [Some(Bytes::from_static(b"content")), None]);
+        test.stop().await;
     }
 }

@@ -183,6 +183,10 @@ impl MetaStore for WatchedStore {
         self.inner.release_pages(owner, roots, batch)
     }
 
+    fn postpone_releases(&self) {
+        self.inner.postpone_releases();
+    }
+
     fn release_step(&self) -> Result<Released, StoreError> {
         self.inner.release_step()
     }

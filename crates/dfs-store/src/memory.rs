@@ -178,6 +178,10 @@ impl MetaStore for MemoryStore {
         self.retention.release_pages(&self.engine, owner, roots, batch)
     }
 
+    fn postpone_releases(&self) {
+        self.retention.postpone_releases();
+    }
+
     fn release_step(&self) -> Result<Released, StoreError> {
         self.retention.release_step(&self.engine)
     }

@@ -148,6 +148,10 @@ pub trait MetaStore: Send + Sync + 'static {
         batch: &Batch,
     ) -> Result<u64, StoreError>;
 
+    /// Has [`Self::release_pages`] record pending deletes only, from now on, calls under
+    /// way included. A node that stops does not wait for a large removal.
+    fn postpone_releases(&self);
+
     /// Carries out some pending deletes that an interrupted removal or addition
     /// has left, a few pages a call. To be called after opening the store until
     /// nothing is left, and after [`Self::release_pages`] has failed. May run

@@ -9,7 +9,6 @@ use dfs_core::{HeaderError, PageError};
 
 /// What can go wrong while reading or writing a message.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum WireError {
     /// The stream ended or broke, or a message of this node exceeds the limits
     /// of the protocol (then the kind is [`io::ErrorKind::InvalidInput`]).

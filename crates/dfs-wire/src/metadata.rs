@@ -53,6 +53,16 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The content that the request is about.
+    #[must_use]
+    pub const fn cid(&self) -> &Cid {
+        match self {
+            Self::Header { cid, .. } | Self::Page { cid, .. } | Self::Provided { cid } => cid,
+        }
+    }
+}
+
 named_kinds!(Request {
     Header => "header",
     Page => "page",

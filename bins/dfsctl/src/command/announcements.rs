@@ -45,11 +45,13 @@ pub(super) async fn run(target: &Target, follow: bool, format: Format) -> Result
     let mut client = target.connect().await?;
     let call = client.announcements(AnnouncementsRequest { follow });
     if !follow {
-        let rows: Vec<Row> = deadline::all(call).await?;
-        if format.json {
-            return render::json(&rows);
-        }
-        return rows.iter().try_for_each(|row| render::line(row.text()));
+        let show = |rows: &[Row]| {
+            if format.json {
+                return render::json(&rows);
+            }
+            rows.iter().try_for_each(|row| render::line(row.text()))
+        };
+        return deadline::show_all(call, show).await;
     }
     let mut stream = call.await?.into_inner();
     while let Some(announcement) = stream.message().await? {

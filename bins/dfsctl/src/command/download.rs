@@ -102,9 +102,15 @@ pub(super) async fn show(target: &Target, named: Named) -> Result<(), Failure> {
 
 pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let downloads: Vec<Download> = deadline::all(client.downloads(DownloadsRequest {})).await?;
+    deadline::show_all(client.downloads(DownloadsRequest {}), |downloads: &[Download]| {
+        show_list(downloads, format)
+    })
+    .await
+}
+
+fn show_list(downloads: &[Download], format: Format) -> Result<(), Failure> {
     if format.json {
-        return render::json(&downloads);
+        return render::json(downloads);
     }
     let heading = ["CID", "STATE", "DONE", "SIZE", "RATE", "REASON"];
     let cells: Vec<_> = downloads

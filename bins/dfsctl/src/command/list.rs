@@ -48,9 +48,12 @@ impl From<Item> for Row {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let rows: Vec<Row> = deadline::all(client.list(ListRequest {})).await?;
+    deadline::show_all(client.list(ListRequest {}), |rows: &[Row]| show(rows, format)).await
+}
+
+fn show(rows: &[Row], format: Format) -> Result<(), Failure> {
     if format.json {
-        return render::json(&rows);
+        return render::json(rows);
     }
     let heading = ["CID", "SIZE", "CHUNKS", "ADDED", "PROVIDED", "PUBLIC", "NAME"];
     let cells: Vec<_> = rows

@@ -49,9 +49,12 @@ impl From<PeerInfo> for Peer {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let peers: Vec<Peer> = deadline::all(client.peers(PeersRequest {})).await?;
+    deadline::show_all(client.peers(PeersRequest {}), |peers: &[Peer]| show(peers, format)).await
+}
+
+fn show(peers: &[Peer], format: Format) -> Result<(), Failure> {
     if format.json {
-        return render::json(&peers);
+        return render::json(peers);
     }
     let heading = ["PEER", "STATE", "RTT", "SENT", "RECEIVED", "AGENT", "ADDRESS"];
     render::table(heading, &peers.iter().map(row).collect::<Vec<_>>())

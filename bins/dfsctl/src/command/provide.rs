@@ -64,9 +64,15 @@ impl From<Provided> for Row {
 
 pub(super) async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let rows: Vec<Row> = deadline::all(client.providing(ProvidingRequest {})).await?;
+    deadline::show_all(client.providing(ProvidingRequest {}), |rows: &[Row]| {
+        show_list(rows, format)
+    })
+    .await
+}
+
+fn show_list(rows: &[Row], format: Format) -> Result<(), Failure> {
     if format.json {
-        return render::json(&rows);
+        return render::json(rows);
     }
     let heading = ["CID", "SINCE", "ANNOUNCED", "DUE", "SENT TO"];
     let cells: Vec<_> = rows

@@ -7,6 +7,7 @@ use dfs_control::proto::{InspectRequest, RemoveRequest};
 use dfs_core::Cid;
 use indicatif::HumanBytes;
 
+use crate::deadline;
 use crate::failure::Failure;
 use crate::render;
 use crate::target::Target;
@@ -15,13 +16,13 @@ pub(super) async fn run(target: &Target, cid: Cid, yes: bool) -> Result<(), Fail
     let mut client = target.connect().await?;
     if !yes {
         let request = InspectRequest { cid: cid.to_string() };
-        let what = match client.inspect(request).await {
-            Ok(reply) => {
-                let content = reply.into_inner();
+        let what = match deadline::reply(client.inspect(request)).await {
+            Ok(content) => {
                 format!("{} ({}, {cid})", render::escape(&content.name), HumanBytes(content.size))
             }
             // A download whose header has not arrived can be forgotten too.
-            Err(_) => cid.to_string(),
+            Err(failure) if failure.exit_code == Kind::NotFound.exit_code() => cid.to_string(),
+            Err(failure) => return Err(failure),
         };
         confirm(&format!("Forget {what}?"))?;
     }

@@ -45,9 +45,12 @@ impl From<Worker> for Row {
 
 pub(super) async fn run(target: &Target, format: Format) -> Result<(), Failure> {
     let mut client = target.connect().await?;
-    let rows: Vec<Row> = deadline::all(client.workers(WorkersRequest {})).await?;
+    deadline::show_all(client.workers(WorkersRequest {}), |rows: &[Row]| show(rows, format)).await
+}
+
+fn show(rows: &[Row], format: Format) -> Result<(), Failure> {
     if format.json {
-        return render::json(&rows);
+        return render::json(rows);
     }
     let cells: Vec<_> = rows
         .iter()

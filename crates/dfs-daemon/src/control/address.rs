@@ -28,14 +28,17 @@ impl std::fmt::Display for ControlAddress {
     }
 }
 
+/// A text that is no control address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write it as 127.0.0.1:50051 or unix:/path")]
+pub struct InvalidAddress;
+
 impl FromStr for ControlAddress {
-    type Err = String;
+    type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("unix:") {
-            Some("") | None => tcp(text)
-                .map(Self::Tcp)
-                .ok_or_else(|| "write it as 127.0.0.1:50051 or unix:/path".to_owned()),
+            Some("") | None => tcp(text).map(Self::Tcp).ok_or(InvalidAddress),
             Some(path) => Ok(Self::Unix(path.into())),
         }
     }

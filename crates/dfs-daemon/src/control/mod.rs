@@ -25,7 +25,7 @@ use crate::error::DaemonError;
 use crate::metrics::Metrics;
 use crate::rpc::ControlService;
 use crate::timing::KEEPALIVE_INTERVAL;
-pub use address::ControlAddress;
+pub use address::{ControlAddress, InvalidAddress};
 use incoming::{Admission, Caller};
 pub use socket::SocketError;
 

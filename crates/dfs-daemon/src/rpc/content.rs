@@ -1,5 +1,6 @@
 //! Calls about content held here.
 
+use bytes::Bytes;
 use dfs_control::{MAX_PART, proto};
 use dfs_node::{
     AddOptions, Added, Adding, Cid, FileState, Held, Inspection, Kind, Leaf, Linked, NodeClient,
@@ -116,14 +117,19 @@ pub(super) async fn read(
     };
     Ok(ReceiverStream::new(chunks).flat_map(|chunk| {
         let parts: Vec<_> = match chunk {
-            Ok(chunk) => chunk
-                .chunks(MAX_PART)
-                .map(|part| Ok(proto::ReadPart { data: part.to_vec() }))
-                .collect(),
+            Ok(chunk) => parts_of(chunk).map(|data| Ok(proto::ReadPart { data })).collect(),
             Err(error) => vec![Err(to_status(error))],
         };
         stream::iter(parts)
     }))
+}
+
+/// The bytes in parts that fit into a message.
+fn parts_of(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let part = bytes.split_to(bytes.len().min(MAX_PART));
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 pub(super) async fn remove(

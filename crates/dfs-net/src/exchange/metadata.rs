@@ -51,7 +51,7 @@ impl<K: Copy + Eq + Hash, C> MetadataServer<K, C> {
         channel: C,
         is_provider: impl FnOnce(Cid) -> bool,
     ) -> Serve<C, Response> {
-        let span = tracing::debug_span!("serve", protocol = "metadata", %peer);
+        let span = tracing::debug_span!("metadata request", %peer, cid = %request.cid());
         if let Request::Provided { cid } = request {
             let response = Response::Provided(is_provider(cid));
             self.count(&response, &span);
@@ -63,10 +63,10 @@ impl<K: Copy + Eq + Hash, C> MetadataServer<K, C> {
             return Serve::Respond(channel, response);
         }
         let id = self.ids.next();
-        self.open.insert(id, Open { key, peer, channel, span });
+        self.open.insert(id, Open { key, peer, channel, span: span.clone() });
         self.by_key.insert(key, id);
         self.gauge();
-        Serve::Emit(NetEvent::MetadataRequest { peer, id, request })
+        Serve::Emit(NetEvent::MetadataRequest { peer, id, request, span })
     }
 
     /// The owner has an answer. Returns the peer, its channel and the content
@@ -112,6 +112,7 @@ impl<K: Copy + Eq + Hash, C> MetadataServer<K, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured_log::CapturedLog;
 
     const CID: Cid = Cid::from_bytes([1; 32]);
 
@@ -141,6 +142,25 @@ mod tests {
         };
         assert_eq!(server.on_answer(id, &Response::NotFound), Some((peer, "channel", 0)));
         assert_eq!(server.on_answer(id, &Response::NotFound), None);
+    }
+
+    #[test]
+    fn whatever_is_logged_about_a_request_names_peer_and_content() {
+        let log = CapturedLog::start();
+        let mut server = server();
+        let peer = PeerId::random();
+        let reported = server.on_request(peer, 1, header(), "channel", |_| false);
+        let Serve::Emit(NetEvent::MetadataRequest { id, span, .. }) = reported else {
+            panic!("{reported:?}")
+        };
+        // As the owner of the network does.
+        span.in_scope(|| tracing::debug!("read"));
+        server.on_answer(id, &Response::NotFound).expect("it was open");
+        let lines = log.lines("DEBUG");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for line in lines {
+            assert!(line.contains(&peer.to_string()) && line.contains(&CID.to_string()), "{line}");
+        }
     }
 
     #[test]

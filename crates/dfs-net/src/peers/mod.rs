@@ -105,7 +105,10 @@ impl Peers {
     }
 
     pub(crate) fn ban(&mut self, peer: PeerId, now: Instant) -> Vec<Effect> {
-        tracing::warn!(%peer, "peer banned for an hour: it sent bytes that are not the content");
+        tracing::warn!(
+            %peer,
+            "peer banned for an hour: it broke the protocol or sent other bytes than asked for"
+        );
         let ended = self.bans.ban(peer, now).map(Effect::Unblock);
         ended.into_iter().chain([Effect::Block(peer)]).collect()
     }

@@ -9,16 +9,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use dfs_core::Cid;
-use dfs_net::PeerId;
 use dfs_store::LinkedFile;
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
-use super::export::{check, parent};
 use super::links;
+use super::target::{Target, check, parent};
 use crate::error::OutputError;
 
 /// A run of zeros of at least this length is left as a hole.
@@ -30,19 +28,6 @@ const MAX_RANGES: usize = 65_536;
 /// Bytes after which the file is to be synced, so that little is left to sync at the
 /// end.
 const SYNC_AT: u64 = 64 << 20;
-
-/// Where content is to be written, and for whom.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    pub(crate) path: PathBuf,
-    /// Whether a file in its place is replaced.
-    pub(crate) force: bool,
-    pub(crate) cid: Cid,
-    /// Bytes of the content.
-    pub(crate) size: u64,
-    /// The node that writes. Another one may get the same content to the same path.
-    pub(crate) node: PeerId,
-}
 
 /// A file before it has its name. Dropping it removes it, and the directories that
 /// were made for it.
@@ -293,8 +278,14 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.published {
-            // A file that is gone already needs no removal.
+        // A file that is gone already needs no removal, and a later run may have put its
+        // own in the place.
+        let is_own = || {
+            let here = self.file.metadata().ok()?;
+            let there = fs::symlink_metadata(&self.path).ok()?;
+            Some((here.dev(), here.ino()) == (there.dev(), there.ino()))
+        };
+        if !self.published && is_own() == Some(true) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -353,7 +344,8 @@ fn short(name: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
+
+    use dfs_net::PeerId;
 
     const SIZE: u64 = (2 << 20) + 3;
 
@@ -447,5 +439,17 @@ mod tests {
         std::mem::forget(Draft::create(Target { force: true, ..target.clone() }));
         Draft::remove_leftover(&target);
         assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn a_draft_that_is_dropped_late_leaves_that_of_the_next_run_alone() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let target = target(directory.path().join("file"));
+        let late = Draft::create(target.clone()).expect("a draft");
+        let mut next = Draft::create(target.clone()).expect("a draft");
+        drop(late);
+        next.place(0, b"new").expect("written");
+        next.publish().expect("published");
+        assert_eq!(&fs::read(&target.path).expect("the file")[..3], b"new");
     }
 }

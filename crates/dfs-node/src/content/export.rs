@@ -1,40 +1,13 @@
 //! Writing content to a file.
 
 use std::cell::RefCell;
-use std::path::Path;
-use std::{fs, io};
 
 use dfs_core::Manifest;
 use dfs_store::Store;
 
 use super::draft::Draft;
 use super::read;
-use crate::error::{NodeError, OutputError};
-
-/// Checks, before anything is fetched, that content can be written to a path:
-/// no file is there, and the parent directory, or the nearest one that exists,
-/// takes a new file. Nothing is left behind.
-pub(crate) fn check(path: &Path, force: bool) -> Result<(), OutputError> {
-    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Err(OutputError::Directory { path: path.to_owned() });
-    }
-    let write = |source| OutputError::Write { path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            return Err(OutputError::Directory { path: path.to_owned() });
-        }
-        Ok(_) if !force => return Err(OutputError::Exists { path: path.to_owned() }),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(write(error)),
-    }
-    let mut directory = parent(path);
-    while !directory.try_exists().map_err(write)? {
-        directory = parent(directory);
-    }
-    tempfile::Builder::new().prefix(".dfs-").tempfile_in(directory).map_err(write)?;
-    Ok(())
-}
+use crate::error::NodeError;
 
 /// Writes content to its target from the store, except for what a draft has
 /// already. `progress` is told the bytes written so far and ends the work by
@@ -69,17 +42,13 @@ pub(crate) fn write_out(
     Ok(whole)
 }
 
-pub(super) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
-    use crate::content::draft::Target;
+    use crate::content::target::{Target, check};
     use dfs_core::{Kind, Leaf, ManifestBuilder, Profile};
     use dfs_net::PeerId;
     use dfs_store::MemoryStore;
@@ -121,13 +90,5 @@ mod tests {
         let written = write_out(&store, &empty, draft(path, &empty), |_| true);
         assert!(written.expect("it is written"));
         assert_eq!(names(&root.path().join("deep/deeper")), ["file"]);
-    }
-
-    #[test]
-    fn a_parent_that_is_a_file_is_refused() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        fs::write(root.path().join("file"), "a file").expect("write");
-        let refused = check(&root.path().join("file/below/x"), false);
-        assert!(matches!(refused, Err(OutputError::Write { .. })), "{refused:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Reading content while it is being downloaded.
 //!
-//! The reader goes through the pages in order. Where a page or a chunk is not there yet,
-//! it waits until the status of the download changes and looks again.
+//! The reader goes through the pages in order. It takes a chunk that has just arrived from
+//! the download, and any other from the store. Where a page or a chunk is not there yet, it
+//! waits until the status of the download changes and looks again.
 
 use std::sync::Arc;
 
@@ -10,19 +11,20 @@ use dfs_core::{Cid, Leaf, Subtree};
 use dfs_store::tables::{Downloads as Records, Manifests, Pages};
 use dfs_store::{Store, Tables};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Content;
 use super::read::{checked_chunk, missing_chunk};
 use crate::blocking::send;
-use crate::download::DownloadStatus;
+use crate::download::Followed;
 use crate::error::{Damage, FailureKind, NodeError};
 
 pub(super) fn follow(content: &Content, cid: Cid) -> mpsc::Receiver<Result<Bytes, NodeError>> {
     let (parts, receiver) = mpsc::channel(4);
     let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
-    let reader = Reader { cid, store, status: content.downloads.watch(&cid), stop: stop.clone() };
+    let reader =
+        Reader { cid, store, followed: content.downloads.follow(&cid), stop: stop.clone() };
     content.tasks.spawn_blocking(move || {
         let read = reader.read(|bytes| send(&parts, Ok(bytes), &stop));
         if let Err(error) = read {
@@ -36,7 +38,7 @@ struct Reader {
     cid: Cid,
     store: Arc<dyn Store>,
     /// Absent if no download of the content runs.
-    status: Option<watch::Receiver<DownloadStatus>>,
+    followed: Option<Followed>,
     stop: CancellationToken,
 }
 
@@ -83,6 +85,10 @@ impl Reader {
 
     fn chunk(&mut self, leaf: &Leaf) -> Result<Bytes, NodeError> {
         loop {
+            let recent = self.followed.as_ref().and_then(|job| job.recent.chunk(&leaf.hash));
+            if let Some(bytes) = recent {
+                return Ok(bytes);
+            }
             let is_over = self.is_over();
             if let Some(bytes) = checked_chunk(&*self.store, self.cid, leaf)? {
                 return Ok(bytes);
@@ -98,13 +104,13 @@ impl Reader {
     }
 
     fn is_over(&self) -> bool {
-        self.status.as_ref().is_none_or(|status| status.borrow().is_last())
+        self.followed.as_ref().is_none_or(|job| job.status.borrow().is_last())
     }
 
     /// Why the download has ended without the content.
     fn failure(&self) -> NodeError {
-        let Some(status) = &self.status else { return NodeError::NotHeld { cid: self.cid } };
-        let status = status.borrow();
+        let Some(job) = &self.followed else { return NodeError::NotHeld { cid: self.cid } };
+        let status = job.status.borrow();
         let reason = status.reason.clone();
         NodeError::Download {
             reason: reason.unwrap_or_else(|| "the download was cancelled".to_owned()),
@@ -114,17 +120,17 @@ impl Reader {
 
     /// Waits until the download has got further.
     fn wait(&mut self) -> Result<(), NodeError> {
-        let (stop, Some(status)) = (&self.stop, &mut self.status) else {
+        let (stop, Some(job)) = (&self.stop, &mut self.followed) else {
             return Err(NodeError::NotHeld { cid: self.cid });
         };
         let is_running = Handle::current().block_on(async {
             tokio::select! {
                 () = stop.cancelled() => Err(NodeError::ShuttingDown),
-                changed = status.changed() => Ok(changed.is_ok()),
+                changed = job.status.changed() => Ok(changed.is_ok()),
             }
         })?;
         if !is_running && !self.is_over() {
-            self.status = None;
+            self.followed = None;
         }
         Ok(())
     }

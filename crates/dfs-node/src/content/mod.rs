@@ -2,7 +2,7 @@
 //!
 //! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
 //! manifest; [`adding`] is one addition under way; [`export`] writes content
-//! to files, each a [`draft`] first; [`links`] looks at files of the user that content is
+//! to files, each a [`draft`] first; [`target`] says where to; [`links`] looks at files of the user that content is
 //! linked to; [`read`] lists and reads, and [`follow`] reads what is
 //! being downloaded; [`remove`] removes.
 
@@ -14,6 +14,7 @@ mod import;
 pub(crate) mod links;
 mod read;
 mod remove;
+pub(crate) mod target;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -142,7 +143,8 @@ impl Content {
     }
 
     /// Everything held completely, with its provide state, in the order of
-    /// the CIDs. An error ends the list.
+    /// the CIDs. An error ends the list; behind a row that cannot be read it goes on,
+    /// and the error comes last.
     #[must_use]
     pub fn list(&self) -> mpsc::Receiver<Result<Held, NodeError>> {
         read::list(self)

@@ -11,22 +11,19 @@ use tokio::sync::mpsc;
 
 use super::links::{FileState, Linked, files_of};
 use super::{Content, Held, Inspection};
-use crate::blocking::{for_each, send};
+use crate::blocking::{send, send_all};
 use crate::error::{Damage, NodeError};
 
 pub(super) fn list(content: &Content) -> mpsc::Receiver<Result<Held, NodeError>> {
     let (parts, receiver) = mpsc::channel(16);
     let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
     content.tasks.spawn_blocking(move || {
-        let rows = |after: Option<&Cid>, limit| store.scan::<Items>(after, limit);
-        let listed = for_each(rows, |cid, item| {
+        let rows = |after: Option<&Cid>, limit| store.scan_each::<Items>(after, limit);
+        let held = |cid, item| {
             let (provide, files) = (store.get::<Provides>(&cid)?, files_of(&*store, &item)?);
-            let held = Held { cid, item, provide, files };
-            if send(&parts, Ok(held), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
-        });
-        if let Err(error) = listed {
-            send(&parts, Err(error), &stop);
-        }
+            Ok(Held { cid, item, provide, files })
+        };
+        send_all(rows, held, &parts, &stop);
     });
     receiver
 }

@@ -29,13 +29,27 @@ pub(super) async fn remove(content: &Content, cid: Cid) -> Result<u64, NodeError
         // The error means that the caller has gone.
         let _ = respond_to.send(removed);
     });
-    removed.await.map_err(|_| NodeError::ShuttingDown)?
+    removed.await.map_err(|_| content.tasks.no_answer("the removal"))?
 }
 
 async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     // Until the pages are released, no download of this content starts and no
     // provide of it is recorded.
     let _undisturbed = content.gate.lock(cid).await;
+    // First, because it may be refused, and a download that has been ended cannot be
+    // brought back.
+    content.provide.forget(cid).await?;
+    let removed = release(content, cid).await;
+    if removed.is_err()
+        && let Err(error) = content.provide.restore(cid).await
+    {
+        tracing::warn!(%cid, error = error.report(), "not provided until the node starts again");
+    }
+    removed
+}
+
+/// Ends the download of the content and removes its rows, pages and chunks.
+async fn release(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     content.downloads.end(&cid).await;
     let known = content.disk.run(move |store| {
         let item = store.get::<Items>(&cid)?;
@@ -51,7 +65,6 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     files.extend(download.as_ref().and_then(|record| record.file));
     let partial = download.into_iter().flat_map(|record| record.page_roots);
     roots.extend(partial.map(|(_, root)| root.hash));
-    content.provide.forget(cid).await?;
     let removed = content.disk.run(move |store| {
         let unfinished = unfinished(store, &files)?;
         let mut batch = Batch::default();
@@ -75,10 +88,6 @@ async fn run(content: &Content, cid: Cid) -> Result<u64, NodeError> {
             Ok(freed)
         }
         Err(error) => {
-            if let Err(error) = content.provide.restore(cid).await {
-                let error = error.report();
-                tracing::warn!(%cid, error, "not provided until the node starts again");
-            }
             content.release.notify_one();
             Err(error.into())
         }
@@ -99,14 +108,30 @@ mod tests {
     use bytes::Bytes;
     use dfs_net::NetHandle;
     use dfs_store::tables::Downloads as DownloadRows;
-    use dfs_store::{Tables, tables::Items};
+    use dfs_store::tables::{Items, Manifests};
+    use dfs_store::{Table, Tables};
     use tokio::sync::mpsc;
 
     use crate::content::AddOptions;
     use crate::download::{GetOptions, Turns};
+    use crate::error::NodeError;
     use crate::metrics::Metrics;
     use crate::node::NodeRuntime;
+    use crate::test_node::TestNode;
     use crate::watched_store::WatchedStore;
+
+    #[tokio::test]
+    async fn a_removal_that_panics_is_no_shutdown_and_leaves_the_content() {
+        let test = TestNode::start().await;
+        let client = test.node.client().clone();
+        let added = client.content().add_bytes("content".into(), AddOptions::default()).await;
+        let cid = added.expect("added").cid;
+        test.store.panic_at_row_of(Manifests::FAMILY);
+        let refused = client.content().remove(cid).await;
+        assert!(matches!(refused, Err(NodeError::Panicked { .. })), "{refused:?}");
+        client.content().remove(cid).await.expect("removed");
+        test.stop().await;
+    }
 
     #[tokio::test]
     async fn a_removal_whose_caller_went_away_completes_before_a_download_starts() {

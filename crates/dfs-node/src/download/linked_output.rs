@@ -11,13 +11,14 @@ use dfs_core::{Cid, Leaf, Manifest, Page, TreeHash};
 use dfs_store::tables::{Files, Items, Pages};
 use dfs_store::{Batch, FileId, Have, Link, LinkedFile, Store, StoreError, Tables};
 
-use crate::content::draft::{Draft, Target};
+use crate::content::draft::Draft;
 use crate::content::export;
 use crate::content::links::{is_same_file, linked_file, path_of};
+use crate::content::target::Target;
 use crate::error::{Damage, NodeError, OutputError};
 
 /// Links that are committed at a time.
-const MAX_LINKS: usize = 4096;
+const LINKS_PER_COMMIT: usize = 4096;
 
 /// The file, and where it is to be.
 #[derive(Debug, Clone)]
@@ -139,7 +140,7 @@ impl LinkedOutput {
             if !have.is_stored && !have.links.iter().any(|link| link.file == self.id) {
                 links.push((leaf.hash, self.link(place.start, leaf.len)));
             }
-            if links.len() < MAX_LINKS {
+            if links.len() < LINKS_PER_COMMIT {
                 return Ok(());
             }
             store.commit(Batch::default().link_chunks(std::mem::take(&mut links)))

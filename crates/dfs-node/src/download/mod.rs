@@ -2,16 +2,18 @@
 //!
 //! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
 //! them, a task that carries out what the state machine of `dfs-transfer`
-//! decides; [`turns`] limits how many of them fetch at the same time;
+//! decides; [`ledger`] commits its record; [`turns`] limits how many of them fetch at the same time;
 //! [`write_buffer`] gathers verified chunks on their way into the store, and
-//! [`placement`] writes them to the file of the user on the same way; [`presence`] says
-//! which chunks need not be fetched, and [`linked_output`] is a file that is to be the
-//! only copy.
+//! [`placement`] writes them to the file of the user on the same way; [`recent`] keeps them
+//! for readers that follow; [`presence`] says which chunks need not be fetched, and
+//! [`linked_output`] is a file that is to be the only copy.
 
 mod job;
+mod ledger;
 mod linked_output;
 mod placement;
 mod presence;
+mod recent;
 mod status;
 mod turns;
 mod write_buffer;
@@ -30,9 +32,9 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
-use crate::blocking::{Disk, blocking, for_each, send};
+use crate::blocking::{Disk, blocking, for_each, send_all};
 use crate::clock::now_ms;
-use crate::content::{export, links};
+use crate::content::{links, target};
 use crate::error::{NodeError, report};
 use crate::gate::Gate;
 use crate::metrics::{Metrics, OutcomeLabel};
@@ -40,6 +42,8 @@ use crate::scope::TaskScope;
 use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
 use crate::workers::panic_message;
 use job::{Job, JobCommand};
+use recent::Recent;
+pub(crate) use recent::RecentReader;
 pub(crate) use turns::Turns;
 
 pub use status::{DownloadStatus, Phase};
@@ -82,6 +86,13 @@ struct Shared {
 struct JobHandle {
     commands: mpsc::Sender<JobCommand>,
     status: watch::Receiver<DownloadStatus>,
+    recent: Recent,
+}
+
+/// A running download, for a reader that follows it.
+pub(crate) struct Followed {
+    pub(crate) status: watch::Receiver<DownloadStatus>,
+    pub(crate) recent: RecentReader,
 }
 
 impl Downloads {
@@ -192,7 +203,7 @@ impl Downloads {
             // The error means that the caller has gone.
             let _ = respond_to.send(start.await);
         });
-        started.await.map_err(|_| NodeError::ShuttingDown)?
+        started.await.map_err(|_| self.shared.tasks.no_answer("the start of the download"))?
     }
 
     /// Content was added here, so a download of it can end. For blocking
@@ -255,24 +266,23 @@ impl Downloads {
     }
 
     /// The states of all downloads, running and recorded, in the order of the
-    /// CIDs. An error ends the list.
+    /// CIDs. An error ends the list; behind a record that cannot be read it goes on, and
+    /// the error comes last.
     #[must_use]
     pub fn list(&self) -> mpsc::Receiver<Result<DownloadStatus, NodeError>> {
         let (parts, receiver) = mpsc::channel(16);
         let (this, stop) = (self.clone(), self.shared.tasks.stopping());
         self.shared.tasks.spawn_blocking(move || {
             let store = Arc::clone(this.shared.disk.store());
-            let rows = |after: Option<&Cid>, limit| store.scan::<tables::Downloads>(after, limit);
-            let listed = for_each(rows, |cid, record: DownloadRecord| {
-                let status = match this.job(&cid) {
+            let rows =
+                |after: Option<&Cid>, limit| store.scan_each::<tables::Downloads>(after, limit);
+            let status = |cid, record: DownloadRecord| {
+                Ok(match this.job(&cid) {
                     Some(job) => job.status.borrow().clone(),
                     None => DownloadStatus::of_record(cid, &record),
-                };
-                if send(&parts, Ok(status), &stop) { Ok(()) } else { Err(NodeError::ShuttingDown) }
-            });
-            if let Err(error) = listed {
-                send(&parts, Err(error), &stop);
-            }
+                })
+            };
+            send_all(rows, status, &parts, &stop);
         });
         receiver
     }
@@ -288,9 +298,9 @@ impl Downloads {
         }
     }
 
-    /// The state of a running download.
-    pub(crate) fn watch(&self, cid: &Cid) -> Option<watch::Receiver<DownloadStatus>> {
-        self.job(cid).map(|job| job.status)
+    /// A running download, which keeps its latest chunks for the caller.
+    pub(crate) fn follow(&self, cid: &Cid) -> Option<Followed> {
+        self.job(cid).map(|job| Followed { status: job.status, recent: job.recent.reader() })
     }
 
     /// Number of running downloads.
@@ -315,7 +325,7 @@ impl Downloads {
         link: bool,
     ) -> Result<Destination, NodeError> {
         let checked = path.clone();
-        blocking(move || export::check(&checked, force)).await?;
+        blocking(move || target::check(&checked, force)).await?;
         Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force, link })
     }
 
@@ -372,8 +382,9 @@ impl Downloads {
         }
         let (commands, queue) = mpsc::channel(16);
         let (publish, status) = watch::channel(DownloadStatus::of_record(cid, &record));
-        let handle = JobHandle { commands, status };
-        let job = Job::new(cid, record, &self.shared, queue, publish.clone());
+        let handle = JobHandle { commands, status, recent: Recent::default() };
+        let recent = handle.recent.clone();
+        let job = Job::new(cid, record, &self.shared, queue, publish.clone(), recent);
         let metrics = self.shared.metrics.clone();
         jobs.insert(cid, handle.clone());
         metrics.downloads_running.set(jobs.len() as u64);
@@ -414,114 +425,4 @@ impl Downloads {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use dfs_net::{MockNet, PeerId, Unreachable, metadata};
-
-    use super::*;
-    use crate::content::{AddOptions, Content};
-    use crate::provide::Provide;
-    use crate::watched_store::WatchedStore;
-
-    /// A node without a network, and the contents that the test serves.
-    struct Bench {
-        downloads: Downloads,
-        content: Content,
-        mock: MockNet,
-    }
-
-    impl Bench {
-        fn new(turns: Turns) -> Self {
-            let (_, disk) = WatchedStore::new();
-            let (net, mock) = NetHandle::mocked();
-            let (gate, tasks, metrics) =
-                (Gate::default(), TaskScope::default(), Metrics::default());
-            let (provide, _) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
-            let downloads = Downloads::new(disk.clone(), net, gate.clone(), turns, metrics.clone());
-            let content = Content {
-                disk,
-                downloads: downloads.clone(),
-                provide,
-                gate,
-                tasks,
-                metrics,
-                release: Arc::default(),
-                reclaim: Arc::default(),
-            };
-            Self { downloads, content, mock }
-        }
-
-        /// Starts a download of some bytes, up to the request for its page, which
-        /// the test leaves open.
-        async fn start(&mut self, bytes: &'static str) -> (Cid, watch::Receiver<DownloadStatus>) {
-            let profile = dfs_core::Profile::default();
-            let header = *dfs_core::describe(bytes.as_bytes(), profile, |_| Ok(()))
-                .expect("a small file")
-                .header();
-            let cid = header.cid();
-            let status = self.downloads.get(cid, GetOptions::default()).await.expect("recorded");
-            let connected = self.mock.expect_connected_peers().await;
-            connected.send(Vec::new()).expect("the download searches");
-            let (asked, found) = self.mock.expect_find_providers().await;
-            assert_eq!(asked, cid);
-            found.send(PeerId::random()).await.expect("the download listens");
-            let (_, _, respond_to) = self.mock.expect_fetch_metadata().await;
-            respond_to.send(Ok(metadata::Response::Header(header.into()))).expect("it waits");
-            (cid, status)
-        }
-    }
-
-    async fn until(status: &mut watch::Receiver<DownloadStatus>, phase: Phase, reason: &str) {
-        let reached = |status: &DownloadStatus| {
-            let found = status.reason.as_deref().unwrap_or_default();
-            status.phase == phase && found.starts_with(reason)
-        };
-        status.wait_for(reached).await.expect("the download goes on");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn downloads_beyond_the_limit_wait_for_their_turn_in_order() {
-        let mut bench = Bench::new(Turns::one());
-        let (first, mut status) = bench.start("first").await;
-        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
-        until(&mut status, Phase::FetchingManifest, "").await;
-
-        let (_, mut second) = bench.start("second").await;
-        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
-        until(&mut second, Phase::Waiting, "queued").await;
-        let (third, mut status) = bench.start("third").await;
-        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
-        until(&mut status, Phase::Waiting, "queued").await;
-        assert!(bench.downloads.cancel(third).await, "a queued one can be cancelled");
-
-        // Content that was added here needs no turn.
-        let (_, mut held) = bench.start("held").await;
-        let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
-        until(&mut held, Phase::Waiting, "queued").await;
-        let bytes = Bytes::from_static(b"held");
-        bench.content.add_bytes(bytes, AddOptions::default()).await.expect("added");
-        until(&mut held, Phase::Done, "").await;
-
-        assert!(bench.downloads.cancel(first).await);
-        until(&mut second, Phase::FetchingManifest, "").await;
-        bench.downloads.stop().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_download_without_a_provider_holds_up_no_other() {
-        let mut bench = Bench::new(Turns::one());
-        let (_, mut first) = bench.start("first").await;
-        let (_, _, page) = bench.mock.expect_fetch_metadata().await;
-        until(&mut first, Phase::FetchingManifest, "").await;
-        // Its provider goes away, and no other is found.
-        page.send(Err(Unreachable::ConnectionClosed.into())).expect("it waits");
-        loop {
-            tokio::select! {
-                command = bench.mock.next() => drop(command.expect("the download goes on")),
-                () = until(&mut first, Phase::Waiting, "no provider") => break,
-            }
-        }
-        assert!(bench.downloads.shared.turns.try_take().is_some(), "the turn is free");
-        bench.downloads.stop().await;
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use std::fs::File;
 
 use bytes::Bytes;
 
-use crate::content::draft::{Draft, Target};
+use crate::content::draft::Draft;
+use crate::content::target::Target;
 use crate::error::{OutputError, report};
 
 /// A file that content goes to as it arrives.

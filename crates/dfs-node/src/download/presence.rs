@@ -7,34 +7,32 @@
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Cid, Leaf, Manifest};
 use dfs_store::tables::{Items, Manifests, Pages};
-use dfs_store::{Batch, FileId, Have, Store, StoreError, Tables};
+use dfs_store::{Batch, Have, Store, StoreError, Tables};
+
+use super::ledger::Ledger;
 
 /// Bytes of linked chunks that are copied into the store at a time.
-const PORTION: usize = 8 << 20;
+const COPIED_AT_ONCE: usize = 8 << 20;
 
-/// Which of the chunks are there. `own` is the file that the download itself links to,
-/// whose bytes are trusted.
+/// Which of the chunks are there. Those that are linked are read and compared with their
+/// hashes, also those in the file of an earlier run of the same download: it may have been
+/// edited in between, or never have reached the disk.
 pub(super) fn present(
     store: &dyn Store,
     leaves: &[Leaf],
     links: bool,
-    own: Option<FileId>,
 ) -> Result<Vec<bool>, StoreError> {
     let hashes: Vec<_> = leaves.iter().map(|leaf| leaf.hash).collect();
     let haves = store.haves(&hashes)?;
     let mut present: Vec<bool> = haves.iter().map(|have| have.is_stored).collect();
     if links {
         for ((present, hash), have) in present.iter_mut().zip(&hashes).zip(&haves) {
-            *present = *present || is_in(have, own) || is_readable(store, hash, have)?;
+            *present = *present || is_readable(store, hash, have)?;
         }
     } else {
         copy_linked(store, &hashes, &haves, &mut present)?;
     }
     Ok(present)
-}
-
-fn is_in(have: &Have, own: Option<FileId>) -> bool {
-    own.is_some_and(|own| have.links.iter().any(|link| link.file == own))
 }
 
 fn is_readable(store: &dyn Store, hash: &ChunkHash, have: &Have) -> Result<bool, StoreError> {
@@ -57,7 +55,7 @@ fn copy_linked(
         let Some(chunk) = store.chunk(hash)? else { continue };
         bytes += chunk.len();
         copies.push((index, *hash, chunk));
-        if bytes >= PORTION {
+        if bytes >= COPIED_AT_ONCE {
             put(store, &mut copies, present)?;
             bytes = 0;
         }
@@ -80,12 +78,13 @@ fn put(
     Ok(())
 }
 
-/// The manifest of content that is held, with every chunk of it there.
+/// The manifest of content that is held, with every chunk of it there. Copying or reading
+/// linked content may take long; it ends early with the job.
 pub(super) fn held(
     store: &dyn Store,
     cid: Cid,
     links: bool,
-    own: Option<FileId>,
+    ledger: &Ledger,
 ) -> Result<Option<Manifest>, StoreError> {
     let Some(manifest) = store.get::<Manifests>(&cid)? else { return Ok(None) };
     // Without files everything is stored.
@@ -94,7 +93,9 @@ pub(super) fn held(
     }
     for root in manifest.page_roots() {
         let Some(page) = store.get::<Pages>(&root.hash)? else { return Ok(None) };
-        if present(store, page.leaves(), links, own)?.contains(&false) {
+        let present = ledger.unless_closed(|| present(store, page.leaves(), links))?;
+        // Nothing is said about the leaves once the job has ended.
+        if present.len() < page.leaves().len() || present.contains(&false) {
             return Ok(None);
         }
     }

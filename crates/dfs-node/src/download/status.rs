@@ -20,7 +20,7 @@ pub enum Phase {
     Downloading,
     /// Writing the content out.
     Assembling,
-    /// Waiting for a provider or for room; the reason says which.
+    /// Waiting for a provider, for room or for a turn; the reason says which.
     Waiting,
     /// The content is held, and every destination is written.
     Done,

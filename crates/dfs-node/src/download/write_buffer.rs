@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dfs_core::{ChunkHash, Cid};
-use dfs_store::tables::{DownloadRecord, Downloads};
+use dfs_store::tables::Downloads;
 use dfs_store::{Batch, Link, Portion, Store, StoreError};
 
+use super::ledger::Ledger;
 use super::linked_output::LinkedOutput;
 use super::placement::Placed;
 use crate::error::NodeError;
@@ -96,21 +97,28 @@ pub(super) struct Sink {
     pub(super) cid: Cid,
     /// The file that they are linked to instead of being stored.
     pub(super) linked: Option<LinkedOutput>,
+    pub(super) ledger: Ledger,
 }
 
 impl Sink {
-    /// Commits rows with the record of chunks.
-    pub(super) fn commit(&self, puts: &[Put], mut rows: Batch) -> Result<(), NodeError> {
+    /// Commits rows with the record of chunks and of the download. `progress` is what
+    /// holds then.
+    pub(super) fn commit(
+        &self,
+        puts: &[Put],
+        progress: Progress,
+        mut rows: Batch,
+    ) -> Result<(), NodeError> {
         if let Some(output) = &self.linked
             && !puts.is_empty()
         {
             output.sync(&mut rows)?;
         }
         puts.iter().for_each(|put| put.clone().record(&mut rows));
-        if !rows.is_empty() {
-            self.store.commit(&rows)?;
-        }
-        Ok(())
+        self.ledger.commit(Some(progress), |record| {
+            rows.put::<Downloads>(&self.cid, record);
+            Ok(self.store.commit(&rows)?)
+        })
     }
 }
 
@@ -134,7 +142,7 @@ pub(super) struct Write {
     portions: Vec<Put>,
     /// Progress to record in the same batch; it holds once the write has
     /// succeeded.
-    progress: Option<Box<DownloadRecord>>,
+    progress: Option<Progress>,
 }
 
 /// A write for another try, and why it has failed.
@@ -188,13 +196,8 @@ impl WriteBuffer {
     }
 
     /// The next write, if one is due and none is under way. `progress` is what holds
-    /// once everything pending is durable; `record` makes a row of it.
-    pub(super) fn next_write(
-        &mut self,
-        now: Instant,
-        progress: Progress,
-        record: impl FnOnce(Progress) -> DownloadRecord,
-    ) -> Option<Write> {
+    /// once everything pending is durable.
+    pub(super) fn next_write(&mut self, now: Instant, progress: Progress) -> Option<Write> {
         if self.pending.is_empty() || !self.writing.is_empty() {
             return None;
         }
@@ -208,7 +211,7 @@ impl WriteBuffer {
         }
         let due = self.since.is_some_and(|since| since + FLUSH_INTERVAL <= now);
         // One that is late would bring the progress of a save under way back.
-        (due && self.saving.is_none()).then(|| self.take(false, Some(Box::new(record(progress)))))
+        (due && self.saving.is_none()).then(|| self.take(false, Some(progress)))
     }
 
     /// The next save, which flushes the chunks that it records, if enough of them are in
@@ -287,12 +290,12 @@ impl WriteBuffer {
     }
 
     /// Takes everything, for the last write of a job.
-    pub(super) fn take_rest(&mut self, record: DownloadRecord) -> Write {
+    pub(super) fn take_rest(&mut self, progress: Progress) -> Write {
         let bulk = self.pending_bytes >= self.portion;
-        self.take(bulk, Some(Box::new(record)))
+        self.take(bulk, Some(progress))
     }
 
-    fn take(&mut self, bulk: bool, progress: Option<Box<DownloadRecord>>) -> Write {
+    fn take(&mut self, bulk: bool, progress: Option<Progress>) -> Write {
         let chunks = std::mem::take(&mut self.pending);
         self.writing.extend(chunks.iter().map(|(hash, _)| *hash));
         self.writing_bytes = std::mem::take(&mut self.pending_bytes);
@@ -308,14 +311,16 @@ impl Write {
         self.chunks.iter().map(|(_, chunk)| chunk)
     }
 
-    /// The write reduced to its progress.
-    pub(super) fn without_chunks(self) -> Self {
+    /// The write reduced to its progress. Chunks that are in a file only are not linked
+    /// either: that the file holds them is not certain.
+    pub(super) fn without_chunks(mut self) -> Self {
+        self.portions.retain(|put| matches!(put, Put::Stored(_)));
         Self { chunks: Vec::new(), ..self }
     }
 
-    /// Writes the chunks, then in one synced batch the progress with `rows` and the record
-    /// of all chunks written so far. Without progress, returns the chunks that are not
-    /// recorded. A failure returns the write for another try.
+    /// Writes the chunks, then in one synced batch `rows` and the record of all chunks
+    /// written so far and of the download. Without progress, returns the chunks that are
+    /// not recorded. A failure returns the write for another try.
     ///
     /// Chunks that are linked have been placed in their file before.
     pub(super) fn perform(
@@ -331,21 +336,20 @@ impl Write {
 
     fn try_perform(&mut self, sink: &Sink, mut rows: Batch) -> Result<Option<Put>, NodeError> {
         if !self.chunks.is_empty() && (self.bulk || sink.linked.is_some()) {
-            let put = self.put(sink)?;
+            let put = sink.ledger.unless_closed(|| self.put(sink).map(Some))?;
             if self.progress.is_none() {
-                return Ok(Some(put));
+                return Ok(put);
             }
-            self.portions.push(put);
+            self.portions.extend(put);
             // Another try has only the batch left to do.
             self.chunks.clear();
         }
         for (hash, chunk) in &self.chunks {
             rows.put_chunk(*hash, chunk.bytes.clone());
         }
-        if let Some(progress) = &self.progress {
-            rows.put::<Downloads>(&sink.cid, progress);
+        if let Some(progress) = self.progress {
+            sink.commit(&self.portions, progress, rows)?;
         }
-        sink.commit(&self.portions, rows)?;
         Ok(None)
     }
 
@@ -364,14 +368,14 @@ impl Write {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use dfs_store::tables::DownloadState;
+    use dfs_store::tables::{DownloadRecord, DownloadState};
     use dfs_store::{MemoryStore, Tables};
 
     const DONE: Progress = Progress { bytes: 0, chunks: 0 };
 
-    fn record(_: Progress) -> DownloadRecord {
+    pub(in crate::download) fn record() -> DownloadRecord {
         DownloadRecord {
             started_ms: 0,
             state: DownloadState::Active,
@@ -394,7 +398,8 @@ mod tests {
     const CID: Cid = Cid::from_bytes([0; 32]);
 
     fn sink() -> Sink {
-        Sink { store: Arc::new(MemoryStore::default()), cid: CID, linked: None }
+        let ledger = Ledger::new(record());
+        Sink { store: Arc::new(MemoryStore::default()), cid: CID, linked: None, ledger }
     }
 
     /// Performs a write without progress.
@@ -409,9 +414,9 @@ mod tests {
         let mut buffer = WriteBuffer::new();
         let (hash, bytes) = chunk(0, 1 << 20);
         buffer.push(hash, bytes, start);
-        assert!(buffer.next_write(start, DONE, record).is_none());
+        assert!(buffer.next_write(start, DONE).is_none());
         assert!(buffer.contains(&hash));
-        let write = buffer.next_write(start + FLUSH_INTERVAL, DONE, record).expect("due");
+        let write = buffer.next_write(start + FLUSH_INTERVAL, DONE).expect("due");
         assert!(!write.bulk && write.progress.is_some());
         assert!(buffer.contains(&hash), "still on its way");
         buffer.written(Ok(None), start);
@@ -421,7 +426,7 @@ mod tests {
         for n in 0..200 {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
-            if let Some(write) = buffer.next_write(start, DONE, record) {
+            if let Some(write) = buffer.next_write(start, DONE) {
                 assert!(write.bulk && write.progress.is_none());
                 writes += 1;
                 buffer.written(Ok(Some(put(&sink, write))), start);
@@ -449,10 +454,10 @@ mod tests {
                     next += 1;
                 }
                 let progress = Progress { bytes: 0, chunks: next.into() };
-                let Some(write) = buffer.next_write(start, progress, record) else {
+                let Some(write) = buffer.next_write(start, progress) else {
                     return writes;
                 };
-                assert!(buffer.next_write(start, progress, record).is_none(), "one at a time");
+                assert!(buffer.next_write(start, progress).is_none(), "one at a time");
                 buffer.written(Ok(Some(put(&sink, write))), start);
                 writes += 1;
             }
@@ -480,7 +485,7 @@ mod tests {
             let (hash, bytes) = chunk(n, 1 << 20);
             buffer.push(hash, bytes, start);
         }
-        let write = buffer.next_write(start, DONE, record).expect("a portion");
+        let write = buffer.next_write(start, DONE).expect("a portion");
         let (late, bytes) = chunk(9, 1 << 20);
         buffer.push(late, bytes, start);
         buffer.written(Err(write), start);
@@ -488,7 +493,7 @@ mod tests {
             assert!(buffer.contains(&chunk(n, 0).0), "{n}");
         }
         assert_eq!(buffer.next_save(), None);
-        let again = buffer.next_write(start, DONE, record).expect("a portion");
+        let again = buffer.next_write(start, DONE).expect("a portion");
         assert_eq!(again.chunks.len(), 10);
     }
     #[test]
@@ -500,12 +505,12 @@ mod tests {
             let (hash, bytes) = chunk(n, 1 << 20);
             hashes.push(hash);
             buffer.push(hash, bytes, start);
-            if let Some(write) = buffer.next_write(start, DONE, record) {
+            if let Some(write) = buffer.next_write(start, DONE) {
                 buffer.written(Ok(Some(put(&sink, write))), start);
             }
         }
         assert_eq!(sink.store.has_chunks(&hashes).expect("in memory"), [false; 20]);
-        let last = buffer.take_rest(record(DONE));
+        let last = buffer.take_rest(DONE);
         let last = last.perform(&sink, Batch::default());
         assert_eq!(last.expect("in memory"), None);
         assert_eq!(sink.store.has_chunks(&hashes).expect("in memory"), [true; 20]);

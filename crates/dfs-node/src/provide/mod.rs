@@ -15,20 +15,18 @@ use std::sync::Arc;
 
 use dfs_core::Cid;
 use dfs_net::NetHandle;
-use dfs_store::Tables;
 use dfs_store::tables::{ProvideRecord, Provides};
+use dfs_store::{EachRow, Tables};
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 
-use crate::blocking::{Disk, for_each, send};
+use crate::blocking::{Disk, send_all};
 use crate::error::NodeError;
 use crate::gate::Gate;
+use crate::limits::MAX_PROVIDE_COMMANDS;
 use crate::scope::TaskScope;
 use crate::workers::Worker;
 pub use verify::Verified;
 pub(crate) use worker::Reprovide;
-
-/// Commands that may wait for the worker.
-const QUEUE: usize = 64;
 
 /// What the worker is asked to do.
 pub(crate) enum Command {
@@ -72,7 +70,7 @@ pub struct Provide {
 impl Provide {
     /// The handle and what its worker is made of.
     pub(crate) fn new(disk: Disk, net: NetHandle, gate: Gate, tasks: TaskScope) -> (Self, Inbox) {
-        let (commands, queue) = mpsc::channel(QUEUE);
+        let (commands, queue) = mpsc::channel(MAX_PROVIDE_COMMANDS);
         let dht_joined = Arc::new(Notify::new());
         let inbox = Inbox { queue, dht_joined: Arc::clone(&dht_joined) };
         (Self { commands, dht_joined, disk, net, gate, tasks }, inbox)
@@ -98,7 +96,7 @@ impl Provide {
     }
 
     /// Everything that is provided, in the order of the CIDs. An error ends
-    /// the list.
+    /// the list; behind a row that cannot be read it goes on, and the error comes last.
     #[must_use]
     pub fn list(&self) -> mpsc::Receiver<Result<(Cid, ProvideRecord), NodeError>> {
         let (parts, receiver) = mpsc::channel(16);
@@ -106,16 +104,10 @@ impl Provide {
         self.tasks.spawn_blocking(move || {
             let store = Arc::clone(this.disk.store());
             let rows = |after: Option<&Cid>, limit| {
-                let rows = store.scan::<Provides>(after, limit)?;
+                let rows = store.scan_each::<Provides>(after, limit)?;
                 Ok(this.with_due_times(rows))
             };
-            let listed = for_each(rows, |cid, record| {
-                let sent = send(&parts, Ok((cid, record)), &stop);
-                if sent { Ok(()) } else { Err(NodeError::ShuttingDown) }
-            });
-            if let Err(error) = listed {
-                send(&parts, Err(error), &stop);
-            }
+            send_all(rows, |cid, record| Ok((cid, record)), &parts, &stop);
         });
         receiver
     }
@@ -146,7 +138,7 @@ impl Provide {
 
     /// The rows with the due times of the schedule, which knows of retries
     /// that are not recorded. For blocking threads.
-    fn with_due_times(&self, mut rows: Vec<(Cid, ProvideRecord)>) -> Vec<(Cid, ProvideRecord)> {
+    fn with_due_times(&self, mut rows: EachRow<Provides>) -> EachRow<Provides> {
         let (respond_to, due) = oneshot::channel();
         let cids = rows.iter().map(|(cid, _)| *cid).collect();
         // Without the worker the recorded times are the best there are.
@@ -155,6 +147,7 @@ impl Provide {
         }
         if let Ok(due) = due.blocking_recv() {
             for (cid, record) in &mut rows {
+                let Ok(record) = record else { continue };
                 record.due_ms = due.get(cid).copied().unwrap_or(record.due_ms);
             }
         }

@@ -23,13 +23,10 @@ use super::{Command, Inbox};
 use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::Clock;
 use crate::error::{NodeError, report};
+use crate::limits::MAX_PUBLICATIONS;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::timing::{CLOCK_CHECK, PROVIDE_PACE};
 use crate::workers::Worker;
-
-/// Publications under way at the same time. Each may wait for dead nodes, and
-/// a user who provides something does not wait behind all of them.
-const CONCURRENCY: usize = 8;
 
 /// A caller that waits for the outcome of a publication.
 type Responder = oneshot::Sender<Result<ProvideRecord, NodeError>>;
@@ -86,7 +83,7 @@ impl Reprovide {
     /// When the schedule is to be looked at; never later than [`CLOCK_CHECK`]
     /// from now. `None` while no further publication may start.
     fn next_look(&mut self) -> Option<Instant> {
-        if self.publishing.len() >= CONCURRENCY {
+        if self.publishing.len() >= MAX_PUBLICATIONS {
             return None;
         }
         let wait =

@@ -14,7 +14,7 @@ mod presence;
 mod references;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -54,6 +54,8 @@ pub(crate) struct Retention {
     /// Owners whose pending deletes belong to an addition or a removal of this
     /// process. [`Self::release_step`] leaves them alone.
     busy: Mutex<HashSet<Owner>>,
+    /// Whether pages that are not needed any more are left to the next process.
+    is_postponing: AtomicBool,
     /// Number of the next portion. [`Self::recover`] leaves no row with a number, so
     /// each process begins with 0.
     next_portion: AtomicU64,
@@ -215,6 +217,9 @@ impl Retention {
         let released = self.commit(engine, &batch).and_then(|()| {
             let mut bytes = 0;
             for root in roots {
+                if self.is_postponing() {
+                    break;
+                }
                 bytes += self.release_page(engine, owner, root)?;
             }
             Ok(bytes)
@@ -222,6 +227,14 @@ impl Retention {
         // What a failure has left is for a later step.
         self.busy().remove(&owner);
         released
+    }
+
+    pub(crate) fn postpone_releases(&self) {
+        self.is_postponing.store(true, Ordering::Relaxed);
+    }
+
+    fn is_postponing(&self) -> bool {
+        self.is_postponing.load(Ordering::Relaxed)
     }
 
     /// Carries out pending deletes of an earlier process or a failed removal.

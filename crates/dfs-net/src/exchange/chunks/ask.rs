@@ -181,8 +181,6 @@ fn failure(error: WireError) -> FetchError {
             Unreachable::TimedOut.into()
         }
         WireError::Io(source) => Unreachable::Stream { source }.into(),
-        // The enum is one of dfs-wire and open.
-        other => Unreachable::Stream { source: other.into() }.into(),
     }
 }
 

@@ -309,7 +309,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     /// this thread waits for it.
     fn make_room(&mut self) -> Result<(), NodeError> {
         self.reclaimed = true;
-        while self.store.reclaim_step()?.more {}
+        while self.store.reclaim_step()?.more && (self.progress)(self.bytes) {}
         Ok(())
     }
 
@@ -319,6 +319,10 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let present = self.store.lease_chunks(&hashes);
         self.leased.extend(hashes);
         Ok(present?)
+    }
+
+    fn is_linking(&self) -> bool {
+        self.linking.is_some()
     }
 
     fn commit(mut self) -> Result<Added, NodeError> {

@@ -58,6 +58,10 @@ impl Source {
         if file.metadata().map(now).map_err(read)? != before {
             return Err(NodeError::Changed { path });
         }
+        if prepared.is_linking() {
+            // A link never says more than the disk.
+            file.sync_data().map_err(read)?;
+        }
         prepared.commit()
     }
 }

@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
 
 use dfs_core::Cid;
 use dfs_net::{NetHandle, PeerId};
@@ -20,18 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::JobEvent;
 use super::answers::fault;
-use super::early::ROOM;
-
-/// Connected peers that one search asks; the next search asks the next ones.
-const ASKED: usize = 8;
-
-/// How long the DHT is not asked while connected peers may answer, or one of them has
-/// offered the content.
-const HEAD_START: Duration = Duration::from_millis(100);
-
-/// How long a search waits for connected peers, so that one that is silent does not put
-/// off the next search.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::limits::{MAX_EARLY_BYTES, MAX_PEERS_ASKED};
+use crate::timing::{OFFER_HEAD_START, OFFER_WAIT};
 
 /// Sends what is found as it is found; ends when all have been asked, when the receiver
 /// is gone, or with `stop`. `search` counts the searches of a download.
@@ -51,7 +40,7 @@ pub(super) async fn search(
 
 async fn ask_all(net: &NetHandle, cid: Cid, search: usize, found: &mpsc::Sender<JobEvent>) {
     let start = Instant::now();
-    let head_start = start + HEAD_START;
+    let head_start = start + OFFER_HEAD_START;
     let mut connected = pin!(ask_connected(net, cid, search, found));
     match timeout_at(head_start, &mut connected).await {
         Ok(0) => ask_dht(net, cid, found).await,
@@ -60,7 +49,7 @@ async fn ask_all(net: &NetHandle, cid: Cid, search: usize, found: &mpsc::Sender<
             ask_dht(net, cid, found).await;
         }
         Err(_) => {
-            let connected = timeout_at(start + PATIENCE, connected);
+            let connected = timeout_at(start + OFFER_WAIT, connected);
             let _ = tokio::join!(connected, ask_dht(net, cid, found));
         }
     }
@@ -96,19 +85,24 @@ async fn ask_connected(
 
 /// The peers whose turn it is.
 fn chosen(connected: &[PeerId], search: usize) -> impl Iterator<Item = PeerId> {
-    let first = search.wrapping_mul(ASKED) % connected.len().max(1);
-    connected.iter().cycle().skip(first).take(ASKED.min(connected.len())).copied()
+    let first = search.wrapping_mul(MAX_PEERS_ASKED) % connected.len().max(1);
+    connected.iter().cycle().skip(first).take(MAX_PEERS_ASKED.min(connected.len())).copied()
 }
 
 fn offer(net: &NetHandle, peer: PeerId, cid: Cid) -> impl Future<Output = JobEvent> + use<> {
     let net = net.clone();
     async move {
-        JobEvent::Offer { peer, result: net.fetch_header(peer, cid, ROOM).await.map_err(fault) }
+        JobEvent::Offer {
+            peer,
+            result: net.fetch_header(peer, cid, MAX_EARLY_BYTES).await.map_err(fault),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use dfs_net::{Command, MockNet};
     use dfs_wire::metadata;
 
@@ -177,9 +171,9 @@ mod tests {
         mock.expect_connected_peers().await.send(peers[..1].to_vec()).expect("the search waits");
         let (_, _, respond_to) = mock.expect_fetch_metadata().await;
         drop(mock.expect_find_providers().await);
-        assert_eq!(began.elapsed(), HEAD_START);
+        assert_eq!(began.elapsed(), OFFER_HEAD_START);
         assert!(found.recv().await.is_none());
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(began.elapsed(), OFFER_WAIT);
         drop(respond_to);
     }
 

@@ -9,9 +9,7 @@ use dfs_core::{ChunkHash, Leaf, Page};
 use dfs_net::{Bytes, PeerId};
 use dfs_wire::metadata::Description;
 
-/// Bytes of page and content that a peer may send with a header. Several peers are asked
-/// at once, and all but the first send them in vain.
-pub(super) const ROOM: u32 = 16 << 10;
+use crate::limits::MAX_EARLY_BYTES;
 
 /// Page and chunks that have not been asked for yet.
 #[derive(Default)]
@@ -23,7 +21,7 @@ pub(super) struct Early {
 impl Early {
     /// Keeps what came with the first header.
     pub(super) fn keep(&mut self, peer: PeerId, description: Description) {
-        if description.content.len() <= ROOM as usize {
+        if description.content.len() <= MAX_EARLY_BYTES as usize {
             self.chunks = description.chunks().map(|(leaf, chunk)| (leaf.hash, chunk)).collect();
         }
         self.page = description.page.map(|page| (peer, page));
@@ -94,7 +92,7 @@ mod tests {
     #[test]
     fn more_content_than_was_asked_for_is_not_kept() {
         let mut early = Early::default();
-        let long = vec![7; ROOM as usize + 1];
+        let long = vec![7; MAX_EARLY_BYTES as usize + 1];
         early.keep(PeerId::random(), description(&[&long]));
         assert_eq!(early.take_chunks(&[Leaf::of(&long)]), None);
     }

@@ -1,133 +1,68 @@
 //! One download: a task that carries out the actions of the state machine.
 //!
 //! The job fetches, saves as it goes ([`saving`]), and then writes out
-//! ([`write_out`]). Everything it waits for while it fetches is a future in one set, a
+//! ([`write_out`]); [`event`] says what reaches it. Everything it waits for while it fetches is a future in one set, a
 //! stream of another, or a branch of one `select`. So cancelling means leaving the loop:
 //! requests, searches and pauses are dropped.
 
 mod answers;
 mod discovery;
 mod early;
-mod fence;
+mod event;
 mod pages;
 mod runs;
 mod saving;
 mod write_out;
 
-use std::ffi::OsString;
+use std::collections::HashSet;
 use std::future::Future;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use dfs_core::{Cid, Header, Leaf, Manifest, Page, PageProof, Subtree};
+use dfs_core::{Cid, Header, Manifest, Page, PageProof};
 use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Pages};
-use dfs_store::{Batch, FileId, StoreError, Tables};
-use dfs_transfer::{Action, Config, Download, Event, Fault, RunId, Status, Wait};
+use dfs_store::{Batch, StoreError, Tables};
+use dfs_transfer::{Action, Config, Download, Event, Fault, Status, Wait};
 use dfs_wire::metadata::Description;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::ledger::Ledger;
 use super::placement::{Placed, Placement};
+use super::recent::Recent;
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
-use super::write_buffer::{FailedWrite, Put, WriteBuffer};
+use super::write_buffer::WriteBuffer;
 use crate::blocking::Disk;
-use crate::content::draft::Target;
-use crate::error::{FailureKind, NodeError};
+use crate::content::target::Target;
+use crate::error::FailureKind;
+use crate::limits::MAX_EARLY_BYTES;
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
 use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
 use answers::{fault, results_at_once, results_of};
-use early::{Early, ROOM};
-use fence::CommitFence;
+use early::Early;
+pub(super) use event::JobCommand;
+use event::{
+    JobEvent, JobFuture, SaveFuture, Stop, WriteFuture, Written, ended, failed, next_found,
+    path_of, stopped,
+};
 use runs::Runs;
 
-/// A message to a running job.
-pub(super) enum JobCommand {
-    /// Add a destination and allow a longer timeout.
-    Join {
-        destination: Option<Destination>,
-        timeout: Duration,
-        respond_to: oneshot::Sender<Result<(), StoreError>>,
-    },
-    /// Look whether the content is held by now: it may have been added here.
-    Recheck,
-    /// End the download.
-    Cancel { respond_to: oneshot::Sender<()> },
-}
-
-/// The outcome of a future of the job.
-enum JobEvent {
-    Machine(Event<PeerId>),
-    /// Answer to a request of the machine for the header.
-    Header {
-        peer: PeerId,
-        result: Result<Description, Fault>,
-    },
-    /// Answer of a connected peer that the search has asked for the header.
-    Offer {
-        peer: PeerId,
-        result: Result<Description, Fault>,
-    },
-    Fetched {
-        run: RunId,
-        leaf: Leaf,
-        bytes: Bytes,
-    },
-    PageLoaded {
-        index: u64,
-        page: Option<Page>,
-    },
-    PageCommitted {
-        index: u64,
-        root: Subtree,
-        present: Vec<bool>,
-    },
-    /// The disk is too full for the page.
-    NoRoom {
-        index: u64,
-        root: Subtree,
-        page: Page,
-        error: StoreError,
-    },
-    /// The content is held: an addition has stored it.
-    Held(Manifest),
-    StoreFailed(StoreError),
-}
-
-/// Why a job ends early.
-enum Stop {
-    Cancelled,
-    /// The node is shutting down; the job goes on after the restart.
-    Paused,
-    Failed(String, FailureKind),
-}
-
-type JobFuture = Pin<Box<dyn Future<Output = JobEvent> + Send>>;
-/// How a write has ended.
-struct Written {
-    /// What was put and not recorded.
-    outcome: Result<Option<Put>, Box<FailedWrite>>,
-    placement: Placement,
-}
-
-/// A write under way.
-type WriteFuture = Pin<Box<dyn Future<Output = Written> + Send>>;
-/// A commit of progress under way.
-type SaveFuture = Pin<Box<dyn Future<Output = Result<(), NodeError>> + Send>>;
+/// Results handled before a job looks at anything else.
+const MAX_AT_ONCE: usize = 32;
 
 /// State of one job.
 pub(super) struct Job {
     cid: Cid,
+    /// What the job knows; [`Self::note_record`] hands it to the ledger.
     record: DownloadRecord,
+    /// Pages that are being committed and that the store has already.
+    loaded: HashSet<u64>,
     disk: Disk,
     net: NetHandle,
     commands: mpsc::Receiver<JobCommand>,
@@ -155,8 +90,8 @@ pub(super) struct Job {
     /// Where arriving content goes besides the store, or instead of it; `None` during a
     /// write.
     placement: Option<Placement>,
-    /// The file that chunks are linked to, if it is there from an earlier run.
-    own: Option<FileId>,
+    /// What readers of the download take.
+    recent: Recent,
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
@@ -166,7 +101,7 @@ pub(super) struct Job {
     page_waits: bool,
     /// The last error of a full store, for the status.
     no_room: Option<String>,
-    fence: Arc<CommitFence>,
+    ledger: Ledger,
 }
 
 impl Job {
@@ -176,11 +111,14 @@ impl Job {
         shared: &super::Shared,
         commands: mpsc::Receiver<JobCommand>,
         publish: watch::Sender<DownloadStatus>,
+        recent: Recent,
     ) -> Self {
         Self {
             machine: machine(cid, &record),
             cid,
+            ledger: Ledger::new(record.clone()),
             record,
+            loaded: HashSet::new(),
             disk: shared.disk.clone(),
             net: shared.net.clone(),
             commands,
@@ -201,13 +139,12 @@ impl Job {
             searches: 0,
             buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
-            own: None,
+            recent,
             rate: Rate::default(),
             complete: None,
             store_retry: None,
             page_waits: false,
             no_room: None,
-            fence: Arc::default(),
         }
     }
 
@@ -289,6 +226,7 @@ impl Job {
                 }
                 Some(event) = self.fetching.next(), if !self.buffer.is_full() => {
                     self.on_event(event)?;
+                    self.take_arrived()?;
                 }
                 turn = ended(&mut self.next_turn) => {
                     self.turn = Some(turn);
@@ -305,6 +243,19 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Handles what else has arrived by now, so that the rest of the loop runs once for
+    /// several chunks.
+    fn take_arrived(&mut self) -> Result<(), Stop> {
+        for _ in 0..MAX_AT_ONCE {
+            if self.buffer.is_full() {
+                break;
+            }
+            let Some(Some(event)) = self.fetching.next().now_or_never() else { break };
+            self.on_event(event)?;
+        }
+        Ok(())
     }
 
     /// Takes a turn before content is fetched, and gives it back when no provider
@@ -377,15 +328,24 @@ impl Job {
 
     /// Answers once the record is durable, so that the destination survives a
     /// kill.
-    fn acknowledge(&self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
-        let mut batch = Batch::default();
-        batch.put::<Downloads>(&self.cid, &self.record);
-        let (disk, fence) = (self.disk.clone(), Arc::clone(&self.fence));
+    fn acknowledge(&mut self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
+        self.note_record();
+        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
         self.tasks.spawn(async move {
-            let commit = disk.run(move |store| fence.commit(|| store.commit(&batch)));
+            let commit = disk.run(move |store| {
+                ledger.commit(None, |record| {
+                    store.commit(Batch::default().put::<Downloads>(&cid, record))
+                })
+            });
             // The error means that the caller has gone.
             let _ = respond_to.send(commit.await);
         });
+    }
+
+    /// Has the next commits write what the job knows now.
+    fn note_record(&mut self) {
+        self.record.header = self.machine.header().copied().or(self.record.header);
+        self.ledger.change(|known| known.clone_from(&self.record));
     }
 
     fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
@@ -404,6 +364,7 @@ impl Job {
                 self.record.bytes_fetched += bytes.len() as u64;
                 self.metrics.fetched.inc_by(bytes.len() as u64);
                 if self.machine.is_missing(&leaf) {
+                    self.recent.push(leaf.hash, &bytes);
                     let chunk = Placed { bytes, places: self.machine.places(&leaf) };
                     self.buffer.push(leaf.hash, chunk, Instant::now());
                 }
@@ -414,12 +375,12 @@ impl Job {
                 // is stored again.
                 let root = page.as_ref().map(Page::root);
                 self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
+                if page.is_some() {
+                    self.loaded.insert(index);
+                }
                 self.feed(Event::PageLoaded { index, page })
             }
-            JobEvent::PageCommitted { index, root, present } => {
-                if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
-                    self.record.page_roots.push((index, root));
-                }
+            JobEvent::PageCommitted { index, present } => {
                 self.feed(Event::PageCommitted { index, present })?;
                 // A stored page shows that the store has room again.
                 if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
@@ -487,7 +448,7 @@ impl Job {
         let (cid, net, disk) = (self.cid, self.net.clone(), self.disk.clone());
         let future: JobFuture = match action {
             Action::FetchHeader { peer } => Box::pin(async move {
-                let result = net.fetch_header(peer, cid, ROOM).await.map_err(fault);
+                let result = net.fetch_header(peer, cid, MAX_EARLY_BYTES).await.map_err(fault);
                 JobEvent::Header { peer, result }
             }),
             Action::FetchPage { peer, index } => {
@@ -559,34 +520,4 @@ fn machine(cid: Cid, record: &DownloadRecord) -> Download<PeerId> {
         }
         None => Download::new(cid, config, now),
     }
-}
-
-/// The outcome of a future, if there is one.
-async fn ended<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
-    let Some(pending) = future else { return std::future::pending().await };
-    let outcome = pending.await;
-    *future = None;
-    outcome
-}
-
-/// What the search has found next; `None` once, when the search has ended.
-async fn next_found(discovery: &mut Option<mpsc::Receiver<JobEvent>>) -> Option<JobEvent> {
-    let Some(receiver) = discovery else { return std::future::pending().await };
-    let found = receiver.recv().await;
-    if found.is_none() {
-        *discovery = None;
-    }
-    found
-}
-
-fn failed(error: StoreError) -> Stop {
-    stopped(&NodeError::from(error))
-}
-
-fn stopped(error: &NodeError) -> Stop {
-    Stop::Failed(error.report(), error.kind())
-}
-
-fn path_of(destination: &Destination) -> PathBuf {
-    PathBuf::from(OsString::from_vec(destination.path.clone()))
 }

@@ -2,7 +2,6 @@
 //! chunks of a page are there.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use dfs_core::{Manifest, Page, Subtree};
 use dfs_store::tables::Downloads;
@@ -17,11 +16,9 @@ impl Job {
     pub(super) fn held(
         &self,
     ) -> impl Future<Output = Result<Option<Manifest>, StoreError>> + Send + use<> {
-        let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
-        let (links, own) = (self.record.file.is_some(), self.own);
-        async move {
-            disk.run(move |store| fence.commit(|| presence::held(store, cid, links, own))).await
-        }
+        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
+        let links = self.record.file.is_some();
+        async move { disk.run(move |store| presence::held(store, cid, links, &ledger)).await }
     }
 
     /// Checks whether the content is held by now.
@@ -39,30 +36,34 @@ impl Job {
     /// Commits the page (which pins its chunks), then probes which chunks are
     /// present. In the other order a removal could delete chunks in between.
     pub(super) fn commit_page(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
-        let known = self.record.page_roots.iter().any(|(known, _)| *known == index);
-        self.record.header = self.machine.header().copied();
+        let is_stored = self.loaded.remove(&index);
+        // Before the page is stored: a removal looks into the record for pages. A root
+        // whose page never came is forgotten when the page is loaded.
+        if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
+            self.record.page_roots.push((index, root));
+        }
+        self.note_record();
         let held: Vec<bool> =
             page.leaves().iter().map(|leaf| self.buffer.contains(&leaf.hash)).collect();
-        // One batch stores the page and its root in the record.
-        let mut record = self.record.clone();
-        record.page_roots.push((index, root));
-        let (disk, cid, fence) = (self.disk.clone(), self.cid, Arc::clone(&self.fence));
-        let (links, own) = (self.record.file.is_some(), self.own);
+        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
+        let links = self.record.file.is_some();
         Box::pin(async move {
             let committed = page.clone();
             let commit = disk.run(move |store| {
-                if !known {
-                    let mut batch = Batch::default();
-                    batch.put_page(cid.into(), root.hash, committed.clone());
-                    batch.put::<Downloads>(&cid, &record);
-                    fence.commit(|| store.commit(&batch))?;
+                if !is_stored {
+                    // One batch stores the page and its root in the record.
+                    ledger.commit(None, |record| {
+                        let mut batch = Batch::default();
+                        batch.put_page(cid.into(), root.hash, committed.clone());
+                        store.commit(batch.put::<Downloads>(&cid, record))
+                    })?;
                 }
                 let leaves = committed.leaves();
-                let there = fence.commit(|| presence::present(store, leaves, links, own))?;
+                let there = ledger.unless_closed(|| presence::present(store, leaves, links))?;
                 Ok(held.iter().zip(there).map(|(held, there)| *held || there).collect())
             });
             match commit.await {
-                Ok(present) => JobEvent::PageCommitted { index, root, present },
+                Ok(present) => JobEvent::PageCommitted { index, present },
                 Err(error @ StoreError::NoSpace { .. }) => {
                     JobEvent::NoRoom { index, root, page, error }
                 }

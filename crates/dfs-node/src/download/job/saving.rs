@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dfs_core::Manifest;
-use dfs_store::tables::{DownloadRecord, DownloadState, Downloads, Item, Items, Manifests};
+use dfs_store::tables::{DownloadState, Item, Items, Manifests};
 use dfs_store::{Batch, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
@@ -13,8 +13,9 @@ use tokio::time::{sleep_until, timeout};
 use super::{Job, Placement, Stop, Written, ended, failed, path_of, stopped};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
-use crate::content::draft::{Draft, Target};
+use crate::content::draft::Draft;
 use crate::content::links::new_file_id;
+use crate::content::target::Target;
 use crate::download::linked_output::{Earlier, LinkedOutput};
 use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write, WriteBuffer};
 use crate::error::{FailureKind, NodeError, report};
@@ -73,11 +74,13 @@ impl Job {
     }
 
     /// Keeps to the memory of the turn: one half for chunks under way, one for those
-    /// on their way to the disk.
+    /// on their way to the disk. Readers get a quarter of the first half.
     pub(super) fn share_memory(&mut self) {
         if let Some(turn) = &self.turn {
             let half = turn.memory() / 2;
-            self.machine.set_max_inflight(half);
+            let readers = if self.recent.has_readers() { half / 4 } else { 0 };
+            self.recent.set_limit(readers);
+            self.machine.set_max_inflight(half - readers);
             self.buffer.set_memory(half);
         }
     }
@@ -90,14 +93,15 @@ impl Job {
         }
         self.start_save();
         let mut buffer = std::mem::replace(&mut self.buffer, WriteBuffer::new());
-        let write = buffer.next_write(now, self.progress(), |progress| self.snapshot(progress));
+        let write = buffer.next_write(now, self.progress());
         self.buffer = buffer;
         if let Some(write) = write {
-            let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
+            self.note_record();
+            let sink = self.sink();
             let (target, mut placement) = self.lend_placement();
             self.writing = Some(Box::pin(blocking(move || {
                 let outcome = place(&mut placement, target, &sink, write)
-                    .and_then(|write| fence.commit(|| write.perform(&sink, Batch::default())));
+                    .and_then(|write| write.perform(&sink, Batch::default()));
                 Written { outcome, placement }
             })));
         }
@@ -107,18 +111,18 @@ impl Job {
     /// that is due. Chunks are written meanwhile.
     fn start_save(&mut self) {
         let Some(save) = self.buffer.next_save() else { return };
-        let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
-        let mut batch = Batch::default();
-        batch.put::<Downloads>(&self.cid, &self.snapshot(save.progress));
-        self.saving =
-            Some(Box::pin(blocking(move || fence.commit(|| sink.commit(&save.portions, batch)))));
+        self.note_record();
+        let sink = self.sink();
+        self.saving = Some(Box::pin(blocking(move || {
+            sink.commit(&save.portions, save.progress, Batch::default())
+        })));
     }
 
     /// Handles the outcome of a save.
     pub(super) fn on_saved(&mut self, saved: Result<(), NodeError>) -> Result<(), Stop> {
         self.buffer.saved(saved.is_ok());
         match saved {
-            Ok(()) => Ok(()),
+            Ok(()) => self.store_has_room(),
             Err(error) if error.kind() == FailureKind::NoSpace => self.store_is_full(&error),
             Err(error) => Err(stopped(&error)),
         }
@@ -137,7 +141,8 @@ impl Job {
     /// Where chunks go.
     pub(super) fn sink(&self) -> Sink {
         let store = Arc::clone(self.disk.store());
-        Sink { store, cid: self.cid, linked: self.linked_output() }
+        let (linked, ledger) = (self.linked_output(), self.ledger.clone());
+        Sink { store, cid: self.cid, linked, ledger }
     }
 
     /// The file that chunks are linked to, once its size is known.
@@ -151,15 +156,12 @@ impl Job {
     /// Goes on with the file of an earlier run, if chunks are linked to it.
     pub(super) async fn resume_output(&mut self) -> Result<(), Stop> {
         let Some(output) = self.linked_output() else { return Ok(()) };
-        let (store, id) = (Arc::clone(self.disk.store()), output.id);
+        let store = Arc::clone(self.disk.store());
         let earlier = blocking(move || output.resume(&*store)).await;
         match earlier.map_err(|error| stopped(&error))? {
             Earlier::None => {}
-            Earlier::Unfinished(draft) => {
-                self.placement = Some(Placement::Open(draft));
-                self.own = Some(id);
-            }
-            Earlier::InPlace => self.own = Some(id),
+            Earlier::Unfinished(draft) => self.placement = Some(Placement::Open(draft)),
+            Earlier::InPlace => {}
             // Links to that file must not be taken for links to the next one.
             Earlier::Lost => self.record.file = Some(new_file_id()),
         }
@@ -178,23 +180,12 @@ impl Job {
         Progress { bytes: self.machine.bytes_done(), chunks: self.machine.chunks_done() }
     }
 
-    /// The record with this progress.
-    fn snapshot(&self, progress: Progress) -> DownloadRecord {
-        let mut record = self.record.clone();
-        if progress.chunks > 0 {
-            (record.bytes_done, record.chunks_done) = (progress.bytes, progress.chunks);
-        }
-        record.header = self.machine.header().copied().or(record.header);
-        record
-    }
-
     /// Stores the item: from now on the content is held.
     pub(super) async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
         let name = self.record.destinations.first().and_then(|destination| {
             let path = path_of(destination);
             path.file_name().map(|name| name.to_string_lossy().into_owned())
         });
-        self.record = self.snapshot(self.progress());
         let (disk, cid) = (self.disk.clone(), self.cid);
         // An addition may have stored it in the meantime.
         let known = disk.run(move |store| store.get::<Items>(&cid)).await.map_err(failed)?;
@@ -212,7 +203,8 @@ impl Job {
             },
         };
         loop {
-            let write = self.buffer.take_rest(self.record.clone());
+            self.note_record();
+            let write = self.buffer.take_rest(self.progress());
             let mut rows = Batch::default();
             rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
             let sink = self.sink();
@@ -269,17 +261,18 @@ impl Job {
             // What it has not recorded, the last write below does.
             self.buffer.saved(matches!(saved, Ok(Ok(()))));
         }
-        let record = if self.record.state == DownloadState::Done {
-            self.record.clone()
+        let progress = if self.record.state == DownloadState::Done {
+            Progress { bytes: self.record.bytes_done, chunks: self.record.chunks_done }
         } else {
-            self.snapshot(self.progress())
+            self.progress()
         };
-        let write = self.buffer.take_rest(record);
-        let (sink, fence) = (self.sink(), Arc::clone(&self.fence));
+        self.note_record();
+        let write = self.buffer.take_rest(progress);
+        let mut sink = self.sink();
         let leftovers = self.leftovers();
         let (_, mut placement) = self.lend_placement();
         let last = move || {
-            fence.close();
+            sink.ledger = sink.ledger.close();
             // Chunks that are stored need no file any more.
             let placed = match &sink.linked {
                 Some(_) => place(&mut placement, None, &sink, write),

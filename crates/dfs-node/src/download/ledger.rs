@@ -1,0 +1,130 @@
+//! The record of a running download, and its commits.
+//!
+//! Several threads commit the record: with a page, with chunks, for a caller that joins.
+//! One commit follows the other, and each writes what the job knows at that moment, so
+//! that none brings an older state back. The progress in the record is that of what is
+//! durable.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use dfs_store::tables::DownloadRecord;
+
+use super::write_buffer::Progress;
+
+/// Commits the record of one job. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    shared: Arc<Shared>,
+    /// Whether this is the end of the job, which may still commit.
+    is_last: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// What the job knows.
+    record: Mutex<DownloadRecord>,
+    /// The last progress that a commit has recorded. Held by the one commit that runs.
+    recorded: Mutex<Option<Progress>>,
+    /// Set at the end of the job. Work on a blocking thread goes on after its future is
+    /// dropped, and a late commit must not bring the record back.
+    is_closed: RwLock<bool>,
+}
+
+impl Ledger {
+    pub(super) fn new(record: DownloadRecord) -> Self {
+        let shared = Shared {
+            record: Mutex::new(record),
+            recorded: Mutex::default(),
+            is_closed: RwLock::default(),
+        };
+        Self { shared: Arc::new(shared), is_last: false }
+    }
+
+    /// Changes the record that the next commits write.
+    pub(super) fn change(&self, change: impl FnOnce(&mut DownloadRecord)) {
+        change(&mut lock(&self.shared.record));
+    }
+
+    /// Commits the record, with further rows, through `commit`. The commit does nothing
+    /// once the ledger is closed; it then has no outcome. `progress` is what holds once it
+    /// has succeeded.
+    pub(super) fn commit<T: Default, E>(
+        &self,
+        progress: Option<Progress>,
+        commit: impl FnOnce(&DownloadRecord) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.unless_closed(|| {
+            let mut recorded = lock(&self.shared.recorded);
+            let mut record = lock(&self.shared.record).clone();
+            // A run that has counted nothing yet keeps the progress of the one before.
+            let progress = progress.filter(|progress| progress.chunks > 0).or(*recorded);
+            if let Some(progress) = progress {
+                (record.bytes_done, record.chunks_done) = (progress.bytes, progress.chunks);
+            }
+            let committed = commit(&record)?;
+            *recorded = progress;
+            Ok(committed)
+        })
+    }
+
+    /// Does work that must not follow the end of the job. It has no outcome once the
+    /// ledger is closed.
+    pub(super) fn unless_closed<T: Default, E>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let is_closed = self.shared.is_closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *is_closed && !self.is_last { Ok(T::default()) } else { work() }
+    }
+
+    /// Waits for work under way and lets no other through, except that of the returned
+    /// ledger.
+    pub(super) fn close(&self) -> Self {
+        *self.shared.is_closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        Self { is_last: true, ..self.clone() }
+    }
+}
+
+/// A panic leaves the value whole, because each change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write_buffer::tests::record;
+    use super::*;
+
+    fn progress(chunks: u64) -> Progress {
+        Progress { bytes: 100 * chunks, chunks }
+    }
+
+    #[test]
+    fn a_commit_writes_what_is_known_when_it_runs_and_what_is_durable() {
+        let ledger = Ledger::new(record());
+        let seen = |progress| {
+            let seen = |record: &DownloadRecord| {
+                Ok::<_, ()>(Some((record.timeout_s, record.bytes_done, record.chunks_done)))
+            };
+            ledger.commit(progress, seen).expect("no error").expect("it is open")
+        };
+        // A commit that was made ready before a change writes the change too.
+        let late = || seen(Some(progress(2)));
+        ledger.change(|record| record.timeout_s = 7);
+        assert_eq!(seen(None), (7, 0, 0));
+        assert_eq!(late(), (7, 200, 2));
+        assert_eq!(seen(None), (7, 200, 2));
+        let failed: Result<Option<()>, _> = ledger.commit(Some(progress(3)), |_| Err("full"));
+        assert_eq!(failed, Err("full"));
+        assert_eq!(seen(Some(progress(0))), (7, 200, 2), "nothing was recorded");
+    }
+
+    #[test]
+    fn nothing_but_the_last_commit_follows_the_end() {
+        let ledger = Ledger::new(record());
+        let last = ledger.close();
+        let commit = |ledger: &Ledger| ledger.commit(None, |_| Ok::<_, ()>(true));
+        assert_eq!(commit(&ledger), Ok(false));
+        assert_eq!(commit(&last), Ok(true));
+    }
+}

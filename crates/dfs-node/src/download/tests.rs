@@ -1,0 +1,181 @@
+//! Downloads without a network: the test answers what they ask.
+
+use bytes::Bytes;
+use dfs_core::{Leaf, Page, PageProof};
+use dfs_net::{Command, MockNet, PeerId, Unreachable, metadata};
+use dfs_store::MetaStore;
+
+use super::*;
+use crate::content::{AddOptions, Content};
+use crate::provide::Provide;
+use crate::watched_store::WatchedStore;
+
+/// A node without a network, and the contents that the test serves.
+struct Bench {
+    downloads: Downloads,
+    content: Content,
+    mock: MockNet,
+    store: Arc<WatchedStore>,
+}
+
+impl Bench {
+    fn new(turns: Turns) -> Self {
+        let (store, disk) = WatchedStore::new();
+        let (net, mock) = NetHandle::mocked();
+        let (gate, tasks, metrics) = (Gate::default(), TaskScope::default(), Metrics::default());
+        let (provide, _) = Provide::new(disk.clone(), net.clone(), gate.clone(), tasks.clone());
+        let downloads = Downloads::new(disk.clone(), net, gate.clone(), turns, metrics.clone());
+        let content = Content {
+            disk,
+            downloads: downloads.clone(),
+            provide,
+            gate,
+            tasks,
+            metrics,
+            release: Arc::default(),
+            reclaim: Arc::default(),
+        };
+        Self { downloads, content, mock, store }
+    }
+
+    /// Starts a download of some bytes, up to the request for its page, which
+    /// the test leaves open.
+    async fn start(&mut self, bytes: &'static str) -> (Cid, watch::Receiver<DownloadStatus>) {
+        let profile = dfs_core::Profile::default();
+        let header = *dfs_core::describe(bytes.as_bytes(), profile, |_| Ok(()))
+            .expect("a small file")
+            .header();
+        let cid = header.cid();
+        let status = self.downloads.get(cid, GetOptions::default()).await.expect("recorded");
+        let connected = self.mock.expect_connected_peers().await;
+        connected.send(Vec::new()).expect("the download searches");
+        let (asked, found) = self.mock.expect_find_providers().await;
+        assert_eq!(asked, cid);
+        found.send(PeerId::random()).await.expect("the download listens");
+        let (_, _, respond_to) = self.mock.expect_fetch_metadata().await;
+        respond_to.send(Ok(metadata::Response::Header(header.into()))).expect("it waits");
+        (cid, status)
+    }
+}
+
+async fn until(status: &mut watch::Receiver<DownloadStatus>, phase: Phase, reason: &str) {
+    let reached = |status: &DownloadStatus| {
+        let found = status.reason.as_deref().unwrap_or_default();
+        status.phase == phase && found.starts_with(reason)
+    };
+    status.wait_for(reached).await.expect("the download goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn downloads_beyond_the_limit_wait_for_their_turn_in_order() {
+    let mut bench = Bench::new(Turns::one());
+    let (first, mut status) = bench.start("first").await;
+    let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+    until(&mut status, Phase::FetchingManifest, "").await;
+
+    let (_, mut second) = bench.start("second").await;
+    let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+    until(&mut second, Phase::Waiting, "queued").await;
+    let (third, mut status) = bench.start("third").await;
+    let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+    until(&mut status, Phase::Waiting, "queued").await;
+    assert!(bench.downloads.cancel(third).await, "a queued one can be cancelled");
+
+    // Content that was added here needs no turn.
+    let (_, mut held) = bench.start("held").await;
+    let (_, _, _page) = bench.mock.expect_fetch_metadata().await;
+    until(&mut held, Phase::Waiting, "queued").await;
+    let bytes = Bytes::from_static(b"held");
+    bench.content.add_bytes(bytes, AddOptions::default()).await.expect("added");
+    until(&mut held, Phase::Done, "").await;
+
+    assert!(bench.downloads.cancel(first).await);
+    until(&mut second, Phase::FetchingManifest, "").await;
+    bench.downloads.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_without_a_provider_holds_up_no_other() {
+    let mut bench = Bench::new(Turns::one());
+    let (_, mut first) = bench.start("first").await;
+    let (_, _, page) = bench.mock.expect_fetch_metadata().await;
+    until(&mut first, Phase::FetchingManifest, "").await;
+    // Its provider goes away, and no other is found.
+    page.send(Err(Unreachable::ConnectionClosed.into())).expect("it waits");
+    loop {
+        tokio::select! {
+            command = bench.mock.next() => drop(command.expect("the download goes on")),
+            () = until(&mut first, Phase::Waiting, "no provider") => break,
+        }
+    }
+    assert!(bench.downloads.shared.turns.try_take().is_some(), "the turn is free");
+    bench.downloads.stop().await;
+}
+
+/// What a list shows, and the error at its end.
+async fn read_all<T>(
+    mut list: mpsc::Receiver<Result<T, NodeError>>,
+) -> (Vec<T>, Option<NodeError>) {
+    let mut rows = Vec::new();
+    while let Some(row) = list.recv().await {
+        match row {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                assert!(list.recv().await.is_none(), "something follows the error");
+                return (rows, Some(error));
+            }
+        }
+    }
+    (rows, None)
+}
+
+#[tokio::test]
+async fn a_damaged_row_hides_no_other_row_of_a_list() {
+    let bench = Bench::new(Turns::one());
+    let mut cids = Vec::new();
+    for bytes in ["one", "two", "three"] {
+        let added = bench.content.add_bytes(bytes.into(), AddOptions::default()).await;
+        let cid = added.expect("added").cid;
+        let record = bench.downloads.new_record(cid, None, DOWNLOAD_TIMEOUT).await;
+        bench.downloads.record(cid, &record.expect("a record")).await.expect("recorded");
+        let provide = tables::ProvideRecord::default();
+        let mut batch = Batch::default();
+        bench.store.commit(batch.put::<tables::Provides>(&cid, &provide)).expect("commit");
+        cids.push(cid);
+    }
+    cids.sort();
+    bench.store.damage::<tables::Downloads>(&cids[0]);
+    let (listed, error) = read_all(bench.downloads.list()).await;
+    assert_eq!(listed.iter().map(|status| status.cid).collect::<Vec<_>>(), cids[1..]);
+    assert!(matches!(error, Some(NodeError::Store(_))), "{error:?}");
+
+    let (listed, error) = read_all(bench.content.list()).await;
+    assert!(listed.len() == 3 && error.is_none(), "{error:?}");
+    bench.store.damage::<tables::Provides>(&cids[0]);
+    let (listed, error) = read_all(bench.content.provide.list()).await;
+    assert_eq!(listed.iter().map(|(cid, _)| *cid).collect::<Vec<_>>(), cids[1..]);
+    assert!(error.is_some());
+    // Of the first one it is not known whether it is provided.
+    bench.store.damage::<Items>(&cids[1]);
+    let (listed, error) = read_all(bench.content.list()).await;
+    assert_eq!(listed.iter().map(|held| held.cid).collect::<Vec<_>>(), cids[2..]);
+    assert!(error.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_lies_is_banned() {
+    let mut bench = Bench::new(Turns::one());
+    let _download = bench.start("content").await;
+    let (liar, _, page) = bench.mock.expect_fetch_metadata().await;
+    let other = Page::new(vec![Leaf::of(b"another")]).expect("a page");
+    let answer = metadata::Response::Page(other, PageProof::default());
+    page.send(Ok(answer)).expect("it waits");
+    let banned = loop {
+        let command = bench.mock.next().await.expect("the download goes on");
+        if let Command::Ban { peer } = command {
+            break peer;
+        }
+    };
+    assert_eq!(banned, liar);
+    bench.downloads.stop().await;
+}
