@@ -205,6 +205,7 @@ mod tests {
             bytes_fetched: 0,
             timeout_s: 1,
             file: None,
+            leftovers: Vec::new(),
         }
     }
 

@@ -12,7 +12,8 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use dfs_store::LinkedFile;
+use dfs_core::Leaf;
+use dfs_store::{FileIdentity, LinkedFile};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
 use super::links;
@@ -54,16 +55,15 @@ impl Draft {
     }
 
     /// Goes on with the file of an earlier run, which may have been for another path;
-    /// `None` if it is gone. Which bytes are there, the caller has to tell.
+    /// `None` if it is gone. Which bytes are there, the caller has to find out.
     pub(crate) fn resume(target: Target, known: &LinkedFile) -> Result<Option<Self>, OutputError> {
         let write = |source| OutputError::Write { path: target.path.clone(), source };
         let (before, path) = (links::path_of(known), Temporary::path(&target));
-        let is_it = |metadata: &Metadata| {
-            metadata.len() == target.size && links::is_same_file(known, metadata)
-        };
-        // A file that is complete belongs to the user.
+        let is_whole = |metadata: &Metadata| metadata.is_file() && metadata.len() == target.size;
+        // A file that is complete belongs to the user. Device and inode are not compared:
+        // another device number after a restart of the machine must not cost the file.
         if known.modified_ns.is_some()
-            || !fs::metadata(&before).is_ok_and(|metadata| is_it(&metadata))
+            || !fs::symlink_metadata(&before).is_ok_and(|metadata| is_whole(&metadata))
         {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Draft {
         if before != path && fs::rename(&before, &path).is_err() {
             return Ok(None);
         }
-        let file = OpenOptions::new().write(true).open(&path).map_err(write)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(write)?;
         let file = Temporary { file, path, published: false };
         Ok(Some(Self::new(target, file, directories)))
     }
@@ -91,9 +91,16 @@ impl Draft {
         Temporary::path(target)
     }
 
-    /// Notes bytes that are there already.
-    pub(crate) fn note(&mut self, range: Range<u64>) {
-        self.placed.insert(range);
+    /// Notes a chunk that an earlier run has placed, if its bytes are there.
+    pub(crate) fn note_if_there(&mut self, place: Range<u64>, leaf: &Leaf) {
+        if self.gaps(place.clone()).is_empty() {
+            return;
+        }
+        let mut bytes = vec![0; leaf.len as usize];
+        let read = self.file.file.read_exact_at(&mut bytes, place.start);
+        if read.is_ok() && Leaf::of(&bytes) == *leaf {
+            self.placed.insert(place);
+        }
     }
 
     /// Removes what an earlier run of the node has left behind.
@@ -104,6 +111,24 @@ impl Draft {
 
     pub(crate) fn path(&self) -> &Path {
         &self.target.path
+    }
+
+    /// Which file it is, before and after it is published.
+    pub(crate) fn identity(&self) -> Result<FileIdentity, OutputError> {
+        let metadata = self.file.file.metadata().map_err(|error| self.error(error))?;
+        Ok(links::identity(&metadata))
+    }
+
+    /// What is known of the file under its temporary name.
+    pub(crate) fn as_linked(&self) -> Result<LinkedFile, OutputError> {
+        let metadata = self.file.file.metadata().map_err(|error| self.error(error))?;
+        let file = links::linked_file(&self.file.path, &metadata);
+        Ok(LinkedFile { modified_ns: None, ..file })
+    }
+
+    /// Whether every byte is there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.gaps(0..self.target.size).is_empty()
     }
 
     /// The parts of a range that have no bytes yet.
@@ -236,7 +261,7 @@ impl Temporary {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         let this = Self { file, path, published: false };
         // A hole cannot be made beyond the end of a file.
         this.file.set_len(target.size)?;

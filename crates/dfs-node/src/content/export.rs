@@ -9,14 +9,13 @@ use super::draft::Draft;
 use super::read;
 use crate::error::NodeError;
 
-/// Writes content to its target from the store, except for what a draft has
-/// already. `progress` is told the bytes written so far and ends the work by
-/// answering `false`. Returns whether the file is in place; if not, nothing is left
-/// behind.
-pub(crate) fn write_out(
+/// Writes what a draft lacks of its content from the store. `progress` is told the bytes
+/// written so far and ends the work by answering `false`. Returns whether the draft is
+/// complete.
+pub(crate) fn fill(
     store: &dyn Store,
     manifest: &Manifest,
-    draft: Draft,
+    draft: &mut Draft,
     mut progress: impl FnMut(u64) -> bool,
 ) -> Result<bool, NodeError> {
     let size = manifest.header().size();
@@ -36,9 +35,6 @@ pub(crate) fn write_out(
         written = size.min(written + bytes.len() as u64);
         Ok(progress(written))
     })?;
-    if whole {
-        draft.into_inner().publish()?;
-    }
     Ok(whole)
 }
 
@@ -81,13 +77,19 @@ mod tests {
         builder.push(Leaf::of(b"bytes")).expect("one chunk");
         let (missing, _) = builder.finish().expect("a file");
         let store = MemoryStore::default();
-        let failed = write_out(&store, &missing, draft(path.clone(), &missing), |_| true);
+        let write_out = |manifest: &Manifest| {
+            let mut draft = draft(path.clone(), manifest);
+            let whole = fill(&store, manifest, &mut draft, |_| true)?;
+            draft.publish()?;
+            Ok::<_, NodeError>(whole)
+        };
+        let failed = write_out(&missing);
         assert!(matches!(failed, Err(NodeError::Damaged { .. })), "{failed:?}");
         assert!(names(root.path()).is_empty(), "nothing is left behind");
 
         let (empty, _) =
             ManifestBuilder::new(Kind::File(Profile::default())).finish().expect("a file");
-        let written = write_out(&store, &empty, draft(path, &empty), |_| true);
+        let written = write_out(&empty);
         assert!(written.expect("it is written"));
         assert_eq!(names(&root.path().join("deep/deeper")), ["file"]);
     }

@@ -5,9 +5,10 @@ use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use dfs_store::tables::{Files, Item};
-use dfs_store::{FileId, LinkedFile, Store, StoreError, Tables};
+use dfs_store::{FileId, FileIdentity, LinkedFile, Store, StoreError, Tables};
 
 /// A file that content is linked to, as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,17 @@ pub(crate) fn linked_file(path: &Path, metadata: &Metadata) -> LinkedFile {
 /// When a file was last written to, in ns since the Unix epoch; as far as 64 bits go.
 fn modified_ns(metadata: &Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+/// Which file this is, whatever its name.
+pub(crate) fn identity(metadata: &Metadata) -> FileIdentity {
+    let created = metadata.created().ok();
+    let age = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+    FileIdentity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        created_ns: age.and_then(|age| u64::try_from(age.as_nanos()).ok()),
+    }
 }
 
 /// The path of a linked file.

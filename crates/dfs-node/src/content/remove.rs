@@ -62,7 +62,9 @@ async fn release(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     let mut roots: Vec<_> =
         manifest.iter().flat_map(Manifest::page_roots).map(|root| root.hash).collect();
     let mut files = item.map_or_else(Vec::new, |item| item.files);
-    files.extend(download.as_ref().and_then(|record| record.file));
+    if let Some(record) = &download {
+        files.extend(record.file.iter().chain(&record.leftovers));
+    }
     let partial = download.into_iter().flat_map(|record| record.page_roots);
     roots.extend(partial.map(|(_, root)| root.hash));
     let removed = content.disk.run(move |store| {

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use dfs_store::tables::DownloadRecord;
+use dfs_store::tables::{DownloadRecord, FileIdentity};
 
 use super::write_buffer::Progress;
 
@@ -40,9 +40,22 @@ impl Ledger {
         Self { shared: Arc::new(shared), is_last: false }
     }
 
-    /// Changes the record that the next commits write.
-    pub(super) fn change(&self, change: impl FnOnce(&mut DownloadRecord)) {
-        change(&mut lock(&self.shared.record));
+    /// Takes over what the job knows: the next commits write it.
+    pub(super) fn note(&self, record: &DownloadRecord) {
+        let mut known = lock(&self.shared.record);
+        let files: Vec<_> = known.destinations.iter().map(|known| known.file).collect();
+        known.clone_from(record);
+        for (destination, file) in known.destinations.iter_mut().zip(files) {
+            destination.file = destination.file.or(file);
+        }
+    }
+
+    /// Notes the file that is to get the name of a destination. Returns whether that is
+    /// news, so that it is to be committed before the file is renamed.
+    pub(super) fn note_file(&self, destination: usize, file: FileIdentity) -> bool {
+        let mut known = lock(&self.shared.record);
+        let known = known.destinations.get_mut(destination);
+        known.is_some_and(|known| known.file.replace(file) != Some(file))
     }
 
     /// Commits the record, with further rows, through `commit`. The commit does nothing
@@ -110,7 +123,7 @@ mod tests {
         };
         // A commit that was made ready before a change writes the change too.
         let late = || seen(Some(progress(2)));
-        ledger.change(|record| record.timeout_s = 7);
+        ledger.note(&DownloadRecord { timeout_s: 7, ..record() });
         assert_eq!(seen(None), (7, 0, 0));
         assert_eq!(late(), (7, 200, 2));
         assert_eq!(seen(None), (7, 200, 2));

@@ -3,9 +3,13 @@
 //!
 //! The file has a temporary name until it is complete, and the links lead there. A link
 //! is committed after the bytes are synced, so that it never says more than the disk.
+//! Nothing of an earlier run counts before it has been read and hashed.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dfs_core::{Cid, Leaf, Manifest, Page, TreeHash};
 use dfs_store::tables::{Files, Items, Pages};
@@ -25,6 +29,9 @@ const LINKS_PER_COMMIT: usize = 4096;
 pub(super) struct LinkedOutput {
     pub(super) id: FileId,
     pub(super) target: Target,
+    /// Set when a sync has failed. The system reports a failure once: what was written
+    /// before it may be lost, and the next sync would succeed.
+    pub(super) sync_failed: Arc<AtomicBool>,
 }
 
 /// What an earlier run has left of the file.
@@ -44,8 +51,14 @@ impl LinkedOutput {
     pub(super) fn sync(&self, batch: &mut Batch) -> Result<(), OutputError> {
         let path = Draft::temporary_path(&self.target);
         let failed = |source| OutputError::Write { path: self.target.path.clone(), source };
+        if self.sync_failed.load(Ordering::Relaxed) {
+            return Err(failed(io::Error::other("an earlier sync of it has failed")));
+        }
         let file = File::open(&path).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
+        file.sync_data().map_err(|error| {
+            self.sync_failed.store(true, Ordering::Relaxed);
+            failed(error)
+        })?;
         let metadata = file.metadata().map_err(failed)?;
         let file = LinkedFile { modified_ns: None, ..linked_file(&path, &metadata) };
         batch.put::<Files>(&self.id, &file);
@@ -57,81 +70,102 @@ impl LinkedOutput {
         Link { file: self.id, offset, len }
     }
 
-    /// Looks for the file of an earlier run.
+    /// Looks for the file of an earlier run, and has its links lead to where it is now.
     pub(super) fn resume(&self, store: &dyn Store) -> Result<Earlier, NodeError> {
-        let Some(file) = store.get::<Files>(&self.id)? else { return Ok(Earlier::None) };
-        if self.is_in_place(store)? {
+        let Some(known) = store.get::<Files>(&self.id)? else { return Ok(Earlier::None) };
+        let path = &self.target.path;
+        if let Ok(metadata) = fs::symlink_metadata(path)
+            && metadata.len() == self.target.size
+            && is_same_file(&known, &metadata)
+        {
+            // A run that was killed right after the file was renamed has not said so.
+            if path_of(&known) != *path {
+                self.note(store, &linked_file(path, &metadata))?;
+            }
             return Ok(Earlier::InPlace);
         }
-        let draft = Draft::resume(self.target.clone(), &file)?;
-        Ok(draft.map_or(Earlier::Lost, |mut draft| {
-            draft.keep();
-            Earlier::Unfinished(Box::new(draft))
-        }))
+        let Some(mut draft) = Draft::resume(self.target.clone(), &known)? else {
+            return Ok(Earlier::Lost);
+        };
+        draft.keep();
+        self.note(store, &draft.as_linked()?)?;
+        Ok(Earlier::Unfinished(Box::new(draft)))
     }
 
-    /// Completes the file from other copies of its chunks, gives it its name and links
-    /// everything to it that is not stored. `progress` as in [`export::write_out`].
-    pub(super) fn complete(
+    fn note(&self, store: &dyn Store, file: &LinkedFile) -> Result<(), StoreError> {
+        store.commit(Batch::default().put::<Files>(&self.id, file))
+    }
+
+    /// Completes the file with chunks that are in other files of the user, or stored.
+    /// `progress` as in [`export::fill`].
+    pub(super) fn fill(
+        &self,
+        store: &dyn Store,
+        manifest: &Manifest,
+        draft: &mut Draft,
+        progress: impl FnMut(u64) -> bool,
+    ) -> Result<bool, NodeError> {
+        if !draft.is_complete() {
+            self.note_linked(store, manifest, draft)?;
+        }
+        export::fill(store, manifest, draft, progress)
+    }
+
+    /// Completes the file, gives it its name, and links everything to it that is not
+    /// stored. `progress` as in [`export::fill`].
+    pub(super) fn publish(
         &self,
         store: &dyn Store,
         manifest: &Manifest,
         draft: Option<Draft>,
         progress: impl FnMut(u64) -> bool,
     ) -> Result<bool, NodeError> {
-        if !self.is_in_place(store)? {
-            let draft = match draft {
-                Some(mut draft) => {
-                    self.note_linked(store, manifest, &mut draft)?;
-                    draft
-                }
-                None => self.create()?,
-            };
-            // The links lead to the temporary name, so the row comes first.
-            let mut batch = Batch::default();
-            self.sync(&mut batch)?;
-            store.commit(&batch)?;
-            if !export::write_out(store, manifest, draft, progress)? {
-                return Ok(false);
-            }
+        let mut draft = draft.map_or_else(|| self.create(store), Ok)?;
+        if !self.fill(store, manifest, &mut draft, progress)? {
+            return Ok(false);
         }
+        // Before the file is renamed, so that the next run knows it under its name.
+        let mut batch = Batch::default();
+        self.sync(&mut batch)?;
+        store.commit(&batch)?;
+        draft.publish()?;
+        let path = &self.target.path;
+        let failed = |source| OutputError::Write { path: path.clone(), source };
+        // At once: until then the links lead to a name that is gone.
+        self.note(store, &linked_file(path, &fs::metadata(path).map_err(failed)?))?;
         self.link_all(store, manifest)?;
         Ok(true)
     }
 
     /// A file that stays although the download ends before it is complete.
-    fn create(&self) -> Result<Draft, OutputError> {
+    fn create(&self, store: &dyn Store) -> Result<Draft, NodeError> {
+        if store.contains::<Files>(&self.id)? {
+            let source = io::Error::other("chunks are linked to an earlier file of this download");
+            return Err(OutputError::Write { path: self.target.path.clone(), source }.into());
+        }
         let mut draft = Draft::create(self.target.clone())?;
         draft.keep();
         Ok(draft)
     }
 
-    /// Tells the file what it has from an earlier run.
+    /// Tells the file what it has from an earlier run, after a look at the bytes.
     fn note_linked(
         &self,
         store: &dyn Store,
         manifest: &Manifest,
         draft: &mut Draft,
     ) -> Result<(), NodeError> {
-        self.visit(store, manifest, |_, have, place| {
+        self.visit(store, manifest, |leaf, have, place| {
             let own = have.links.iter().find(|link| link.file == self.id);
             if own.is_some_and(|link| link.offset == place.start) {
-                draft.note(place);
+                draft.note_if_there(place, leaf);
             }
             Ok(())
         })
     }
 
-    /// Whether an earlier run has renamed the file and ended before it said so.
-    fn is_in_place(&self, store: &dyn Store) -> Result<bool, NodeError> {
-        let Some(file) = store.get::<Files>(&self.id)? else { return Ok(false) };
-        let metadata = fs::metadata(&self.target.path);
-        Ok(path_of(&file) != self.target.path
-            && metadata.is_ok_and(|metadata| is_same_file(&file, &metadata)))
-    }
-
     /// Links all chunks that are not stored, and notes where the file is.
-    fn link_all(&self, store: &dyn Store, manifest: &Manifest) -> Result<(), NodeError> {
+    pub(super) fn link_all(&self, store: &dyn Store, manifest: &Manifest) -> Result<(), NodeError> {
         let path = &self.target.path;
         let metadata = fs::metadata(path)
             .map_err(|source| OutputError::Write { path: path.clone(), source })?;

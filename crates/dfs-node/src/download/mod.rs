@@ -326,7 +326,8 @@ impl Downloads {
     ) -> Result<Destination, NodeError> {
         let checked = path.clone();
         blocking(move || target::check(&checked, force)).await?;
-        Ok(Destination { path: path.into_os_string().into_encoded_bytes(), force, link })
+        let path = path.into_os_string().into_encoded_bytes();
+        Ok(Destination { path, force, link, file: None, is_written: false })
     }
 
     /// Records a job, so that a restart resumes it. Without room on the disk, a
@@ -353,13 +354,19 @@ impl Downloads {
         timeout: Duration,
     ) -> Result<DownloadRecord, NodeError> {
         let known = self.shared.disk.run(move |store| store.get::<tables::Downloads>(&cid)).await?;
-        let (header, page_roots, file) = known.map_or((None, Vec::new(), None), |known| {
+        let (mut header, mut page_roots, mut leftovers) = (None, Vec::new(), Vec::new());
+        let mut file = None;
+        if let Some(known) = known {
+            (header, page_roots, leftovers) = (known.header, known.page_roots, known.leftovers);
             // The file of an earlier job that was cancelled or has failed goes on.
-            let file = known.file.filter(|_| known.state != DownloadState::Done);
-            (known.header, known.page_roots, file)
-        });
-        let link = destination.as_ref().is_some_and(|destination| destination.link);
-        let file = link.then(|| file.unwrap_or_else(links::new_file_id));
+            file = known.file.filter(|_| known.state != DownloadState::Done);
+        }
+        let file = if destination.as_ref().is_some_and(|destination| destination.link) {
+            Some(file.unwrap_or_else(links::new_file_id))
+        } else {
+            leftovers.extend(file);
+            None
+        };
         Ok(DownloadRecord {
             started_ms: now_ms(),
             state: DownloadState::Active,
@@ -371,6 +378,7 @@ impl Downloads {
             bytes_fetched: 0,
             timeout_s: timeout.as_secs().max(1),
             file,
+            leftovers,
         })
     }
 

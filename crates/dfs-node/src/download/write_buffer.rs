@@ -387,6 +387,7 @@ pub(super) mod tests {
             bytes_fetched: 0,
             timeout_s: 1,
             file: None,
+            leftovers: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@
 mod testing;
 mod v2_to_v3;
 mod v3_to_v4;
+mod v4_to_v5;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -22,7 +23,7 @@ use crate::error::{Foreign, StoreError};
 use crate::layout::Family;
 
 /// Newest on-disk format that this release reads and the one it writes.
-pub const STORE_VERSION: u32 = 4;
+pub const STORE_VERSION: u32 = 5;
 
 /// Format of development builds before the first release. Their content
 /// identifiers mean nothing any more, so there is nothing to migrate.
@@ -36,7 +37,8 @@ const OLDEST: u32 = 2;
 type Migration = fn(&dyn Engine) -> Result<(), StoreError>;
 
 /// Every migration; the first one starts from [`OLDEST`].
-const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] = [v2_to_v3::run, v3_to_v4::run];
+const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] =
+    [v2_to_v3::run, v3_to_v4::run, v4_to_v5::run];
 
 /// Bytes of converted rows that are gathered before they are written.
 const CONVERTED_BYTES: usize = 1 << 20;
@@ -176,6 +178,6 @@ mod tests {
         for (family, rows) in FAMILIES.into_iter().zip(dump(&expected)) {
             assert_eq!(store.rows(family, None, usize::MAX).expect("rows"), rows.1);
         }
-        assert_eq!(version(), "dfs-store 4\n");
+        assert_eq!(version(), "dfs-store 5\n");
     }
 }

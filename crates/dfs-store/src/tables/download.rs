@@ -9,8 +9,9 @@ use crate::error::Damage;
 use crate::layout::{DOWNLOAD, Family};
 use crate::table::{Record, Table, decode_record, encode_record};
 
-/// Version 1 held an exit code instead of a [`FailureKind`], and version 2 no links.
-const VERSION: u8 = 3;
+/// Version 1 held an exit code instead of a [`FailureKind`], version 2 no links, and version
+/// 3 not what has become of a destination.
+const VERSION: u8 = 4;
 
 /// CID to [`DownloadRecord`].
 #[derive(Debug)]
@@ -25,6 +26,21 @@ pub struct Destination {
     pub force: bool,
     /// Whether the file is to be the only copy of the content.
     pub link: bool,
+    /// The file that is to get this name, so that a restart knows whether it has it.
+    pub file: Option<FileIdentity>,
+    /// Whether the file is written. From then on it belongs to the user.
+    pub is_written: bool,
+}
+
+/// A file, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Device that it is on.
+    pub device: u64,
+    /// Its inode there. Another file may get the same one later.
+    pub inode: u64,
+    /// When it was made, in ns since the Unix epoch, if the file system knows.
+    pub created_ns: Option<u64>,
 }
 
 /// Where a download stands, as far as a restart has to know.
@@ -113,6 +129,8 @@ pub struct DownloadRecord {
     /// The file of the first destination, if the chunks are linked to it instead of
     /// being stored.
     pub file: Option<FileId>,
+    /// Unfinished files of earlier runs. They go when the content is written.
+    pub leftovers: Vec<FileId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +145,7 @@ struct DownloadRow {
     bytes_fetched: u64,
     timeout_s: u64,
     file: Option<FileId>,
+    leftovers: Vec<FileId>,
 }
 
 impl Table for Downloads {
@@ -147,6 +166,7 @@ impl Table for Downloads {
             bytes_fetched: record.bytes_fetched,
             timeout_s: record.timeout_s,
             file: record.file,
+            leftovers: record.leftovers.clone(),
         };
         encode_record(VERSION, &row)
     }
@@ -172,6 +192,7 @@ impl Table for Downloads {
             bytes_fetched: row.bytes_fetched,
             timeout_s: row.timeout_s,
             file: row.file,
+            leftovers: row.leftovers,
         })
     }
 }

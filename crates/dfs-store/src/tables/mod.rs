@@ -12,7 +12,9 @@ mod manifest;
 mod page;
 mod provide;
 
-pub use download::{Destination, DownloadRecord, DownloadState, Downloads, FailureKind};
+pub use download::{
+    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileIdentity,
+};
 pub use file::{FileId, Files, LinkedFile};
 pub(crate) use have::MAX_LINKS;
 pub use have::{Have, Haves, Link};

@@ -15,6 +15,10 @@ use crate::snapshot::{check, dump, path, unhex};
 const FAMILIES_2: &[&str] = &["chunk", "page", "meta", "provide", "download", "ref"];
 const FAMILIES_3: &[&str] =
     &["chunk", "page", "meta", "item", "provide", "download", "ref", "count"];
+const FAMILIES_4: &[&str] = &[
+    "chunk", "have", "intent", "file", "page", "meta", "item", "provide", "download", "ref",
+    "count",
+];
 
 fn write_format_2(directory: &Path) {
     write_store(directory, 2, FAMILIES_2);
@@ -46,7 +50,7 @@ fn a_store_of_format_2_is_migrated_row_by_row() {
     let store = open(directory.path()).expect("open");
     check("format-2-migrated.txt", &dump(&store));
     let format = fs::read_to_string(directory.path().join("FORMAT")).expect("read");
-    assert_eq!(format, "dfs-store 4\n");
+    assert_eq!(format, "dfs-store 5\n");
     drop(store);
     let store = open(directory.path()).expect("open once more");
     check("format-2-migrated.txt", &dump(&store));
@@ -58,6 +62,14 @@ fn a_store_of_format_3_is_migrated_row_by_row() {
     write_store(directory.path(), 3, FAMILIES_3);
     let store = open(directory.path()).expect("open");
     check("format-3-migrated.txt", &dump(&store));
+}
+
+#[test]
+fn a_store_of_format_4_is_migrated_row_by_row() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    write_store(directory.path(), 4, FAMILIES_4);
+    let store = open(directory.path()).expect("open");
+    check("format-4-migrated.txt", &dump(&store));
 }
 
 #[test]

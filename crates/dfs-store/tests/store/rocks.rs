@@ -459,7 +459,7 @@ fn a_newer_store_is_refused_and_left_untouched() {
     let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
     fs::write(path.join("FORMAT"), &newer).expect("write");
     let Err(error) = open(path) else { panic!("opened a newer store") };
-    assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
     assert!(error.to_string().contains("newer release"));
     assert_eq!(fs::read_dir(path).expect("list").count(), 1);
     assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);
@@ -482,7 +482,7 @@ fn a_store_from_before_the_first_release_is_refused_with_advice_and_left_untouch
 #[test]
 fn a_format_file_that_is_not_exact_is_refused_and_left_untouched() {
     for text in
-        ["dfs-store +4\n", "dfs-store 04\n", "dfs-store 4", "dfs-store 4\n\n", "dfs-store 0\n"]
+        ["dfs-store +5\n", "dfs-store 05\n", "dfs-store 5", "dfs-store 5\n\n", "dfs-store 0\n"]
     {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(directory.path().join("FORMAT"), text).expect("write");

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use dfs_core::{Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree};
 use dfs_store::layout::FAMILIES;
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId, Files, Item,
-    Items, Link, LinkedFile, Manifests, MemoryStore, Owner, ProvideRecord, Provides, Store,
+    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId,
+    FileIdentity, Files, Item, Items, Link, LinkedFile, Manifests, MemoryStore, Owner,
+    ProvideRecord, Provides, Store,
 };
 
 use crate::rocks::open;
@@ -69,7 +70,13 @@ fn download(n: u32, state: DownloadState) -> DownloadRecord {
     DownloadRecord {
         started_ms: 1_795_398_684_381,
         state,
-        destinations: vec![Destination { path: b"/tmp/\xff".to_vec(), force: true, link: n == 2 }],
+        destinations: vec![Destination {
+            path: b"/tmp/\xff".to_vec(),
+            force: true,
+            link: n == 2,
+            file: (n == 3).then_some(FileIdentity { device: 1, inode: 2, created_ns: Some(3) }),
+            is_written: n == 2,
+        }],
         header: Some(*manifest.header()),
         page_roots: vec![(0, root)],
         bytes_done: 11,
@@ -77,6 +84,7 @@ fn download(n: u32, state: DownloadState) -> DownloadRecord {
         bytes_fetched: 12,
         timeout_s: 600,
         file: (n == 2).then_some(FileId(9)),
+        leftovers: if n == 3 { vec![FileId(8)] } else { Vec::new() },
     }
 }
 
@@ -155,12 +163,12 @@ fn every_row_of_a_small_store_in_rocksdb_is_as_in_the_snapshot() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     fill(&store);
-    check("format-4.txt", &dump(&store));
+    check("format-5.txt", &dump(&store));
 }
 
 #[test]
 fn every_row_of_a_small_store_in_memory_is_as_in_the_snapshot() {
     let store = MemoryStore::default();
     fill(&store);
-    check("format-4.txt", &dump(&store));
+    check("format-5.txt", &dump(&store));
 }

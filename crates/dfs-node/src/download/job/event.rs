@@ -67,8 +67,10 @@ pub(super) enum JobEvent {
         page: Page,
         error: StoreError,
     },
-    /// The content is held: an addition has stored it.
-    Held(Manifest),
+    /// The content, if the store has it.
+    Checked(Option<Manifest>),
+    /// The disk is too full to look.
+    NotChecked(StoreError),
     StoreFailed(StoreError),
 }
 

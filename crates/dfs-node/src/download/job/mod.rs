@@ -9,6 +9,7 @@ mod answers;
 mod discovery;
 mod early;
 mod event;
+mod outputs;
 mod pages;
 mod runs;
 mod saving;
@@ -17,6 +18,8 @@ mod write_out;
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dfs_core::{Cid, Header, Manifest, Page, PageProof};
@@ -102,6 +105,15 @@ pub(super) struct Job {
     /// The last error of a full store, for the status.
     no_room: Option<String>,
     ledger: Ledger,
+    /// Whether the file that chunks are linked to has its name already.
+    is_linked_in_place: bool,
+    /// See [`LinkedOutput::sync_failed`](super::linked_output::LinkedOutput).
+    sync_failed: Arc<AtomicBool>,
+    /// Whether the store has been asked if it has the content. Before that, nothing is
+    /// fetched.
+    is_checked: bool,
+    /// The content, if it was there from the start.
+    held: Option<Manifest>,
 }
 
 impl Job {
@@ -119,6 +131,10 @@ impl Job {
             ledger: Ledger::new(record.clone()),
             record,
             loaded: HashSet::new(),
+            is_linked_in_place: false,
+            sync_failed: Arc::default(),
+            is_checked: false,
+            held: None,
             disk: shared.disk.clone(),
             net: shared.net.clone(),
             commands,
@@ -199,16 +215,16 @@ impl Job {
 
     /// Fetches the content into the store, unless it is held already.
     async fn obtain(&mut self) -> Result<Manifest, Stop> {
-        self.resume_output().await?;
-        if let Some(manifest) = self.held().await.map_err(failed)? {
-            return Ok(self.note_held(manifest));
-        }
-        self.feed(Event::Wake)?;
+        self.resume_outputs().await?;
+        self.recheck();
         loop {
             self.take_or_return_turn()?;
             self.share_memory();
-            self.start_write();
+            self.start_write()?;
             self.publish_progress();
+            if let Some(manifest) = self.held.take() {
+                return Ok(self.note_held(manifest));
+            }
             if let Some(manifest) = self.complete.take_if(|_| !self.buffer.is_busy()) {
                 self.hold(&manifest).await?;
                 return Ok(self.note_held(manifest));
@@ -237,7 +253,7 @@ impl Job {
                     self.on_event(found.unwrap_or(ended))?;
                 }
                 () = sleep_until(wake.into()) => {
-                    if self.store_retry.is_none() {
+                    if self.store_retry.is_none() && self.is_checked {
                         self.feed(Event::Wake)?;
                     }
                 }
@@ -289,11 +305,36 @@ impl Job {
         manifest
     }
 
+    /// Waits for work on a blocking thread, and handles commands meanwhile. What ends the
+    /// job clears the flag, upon which the work ends soon. `tick` is called now and then.
+    async fn attend<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        go_on: &AtomicBool,
+        mut tick: impl FnMut(&Self),
+    ) -> (T, Option<Stop>) {
+        let mut work = std::pin::pin!(work);
+        let stop = loop {
+            tokio::select! {
+                done = &mut work => return (done, None),
+                command = self.commands.recv() => {
+                    if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
+                        break stop;
+                    }
+                }
+                () = self.stop.cancelled() => break Stop::Paused,
+                () = tokio::time::sleep(STATUS_INTERVAL) => tick(self),
+            }
+        };
+        go_on.store(false, Ordering::Relaxed);
+        (work.await, Some(stop))
+    }
+
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
         // The rate has to fall although no event arrives.
         let pulse = now + STATUS_INTERVAL;
-        if self.store_retry.is_some() {
+        if self.store_retry.is_some() || !self.is_checked {
             return pulse;
         }
         let times = [self.machine.next_wake(now), self.buffer.due()];
@@ -306,10 +347,8 @@ impl Job {
                 // Use the longer timeout.
                 self.record.timeout_s = self.record.timeout_s.max(timeout.as_secs());
                 self.machine.extend_timeout(timeout);
-                if let Some(destination) = destination
-                    && !self.record.destinations.contains(&destination)
-                {
-                    self.record.destinations.push(destination);
+                if let Some(destination) = destination {
+                    self.add_destination(destination);
                 }
                 self.acknowledge(respond_to);
                 self.recheck();
@@ -323,6 +362,16 @@ impl Job {
                 let _ = respond_to.send(());
                 Err(Stop::Cancelled)
             }
+        }
+    }
+
+    /// Adds a destination. One that is to be written already is joined: two drafts of one
+    /// path would undo each other.
+    fn add_destination(&mut self, destination: Destination) {
+        let mut known = self.record.destinations.iter_mut();
+        match known.find(|known| known.path == destination.path && !known.is_written) {
+            Some(known) => known.force |= destination.force,
+            None => self.record.destinations.push(destination),
         }
     }
 
@@ -345,7 +394,7 @@ impl Job {
     /// Has the next commits write what the job knows now.
     fn note_record(&mut self) {
         self.record.header = self.machine.header().copied().or(self.record.header);
-        self.ledger.change(|known| known.clone_from(&self.record));
+        self.ledger.note(&self.record);
     }
 
     fn on_event(&mut self, event: JobEvent) -> Result<(), Stop> {
@@ -394,9 +443,26 @@ impl Job {
                 self.page_waits = true;
                 self.store_is_full(&error.into())
             }
-            JobEvent::Held(manifest) => {
-                self.complete = Some(manifest);
+            JobEvent::Checked(held) => {
+                let is_first = !std::mem::replace(&mut self.is_checked, true);
+                if std::mem::take(&mut self.page_waits) {
+                    self.store_has_room()?;
+                }
+                match held {
+                    Some(manifest) if is_first => self.held = Some(manifest),
+                    Some(manifest) => self.complete = Some(manifest),
+                    None => return self.feed(Event::Wake),
+                }
                 Ok(())
+            }
+            JobEvent::NotChecked(error) => {
+                let again = self.check();
+                self.running.push(Box::pin(async move {
+                    tokio::time::sleep(DISK_FULL_RETRY).await;
+                    again.await
+                }));
+                self.page_waits = true;
+                self.store_is_full(&error.into())
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }

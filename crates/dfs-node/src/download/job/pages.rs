@@ -1,36 +1,31 @@
 //! What a job asks the store before it fetches: whether the content is held, and which
 //! chunks of a page are there.
 
-use std::future::Future;
-
-use dfs_core::{Manifest, Page, Subtree};
+use dfs_core::{Page, Subtree};
 use dfs_store::tables::Downloads;
 use dfs_store::{Batch, StoreError};
-use dfs_transfer::Event;
 
 use super::{Job, JobEvent, JobFuture};
 use crate::download::presence;
 
 impl Job {
-    /// The manifest, if the content is held with all of its chunks.
-    pub(super) fn held(
-        &self,
-    ) -> impl Future<Output = Result<Option<Manifest>, StoreError>> + Send + use<> {
-        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
-        let links = self.record.file.is_some();
-        async move { disk.run(move |store| presence::held(store, cid, links, &ledger)).await }
-    }
-
     /// Checks whether the content is held by now.
     pub(super) fn recheck(&mut self) {
-        let held = self.held();
-        self.running.push(Box::pin(async move {
-            match held.await {
-                Ok(Some(manifest)) => JobEvent::Held(manifest),
-                Ok(None) => JobEvent::Machine(Event::Wake),
+        let check = self.check();
+        self.running.push(check);
+    }
+
+    /// Looks whether the content is held with all of its chunks.
+    pub(super) fn check(&self) -> JobFuture {
+        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
+        let links = self.record.file.is_some();
+        Box::pin(async move {
+            match disk.run(move |store| presence::held(store, cid, links, &ledger)).await {
+                Ok(held) => JobEvent::Checked(held),
+                Err(error @ StoreError::NoSpace { .. }) => JobEvent::NotChecked(error),
                 Err(error) => JobEvent::StoreFailed(error),
             }
-        }));
+        })
     }
 
     /// Commits the page (which pins its chunks), then probes which chunks are

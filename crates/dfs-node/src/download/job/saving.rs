@@ -2,6 +2,7 @@
 //! end the item; and the wait while the disk is full.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use dfs_core::Manifest;
@@ -10,13 +11,12 @@ use dfs_store::{Batch, Tables};
 use dfs_transfer::Event;
 use tokio::time::{sleep_until, timeout};
 
+use super::outputs::remove_unfinished;
 use super::{Job, Placement, Stop, Written, ended, failed, path_of, stopped};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::Draft;
-use crate::content::links::new_file_id;
 use crate::content::target::Target;
-use crate::download::linked_output::{Earlier, LinkedOutput};
 use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write, WriteBuffer};
 use crate::error::{FailureKind, NodeError, report};
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
@@ -86,10 +86,10 @@ impl Job {
     }
 
     /// Starts the next write of verified chunks, if one is due.
-    pub(super) fn start_write(&mut self) {
+    pub(super) fn start_write(&mut self) -> Result<(), Stop> {
         let now = Instant::now();
         if self.store_retry.is_some_and(|retry| retry > now) {
-            return;
+            return Ok(());
         }
         self.start_save();
         let mut buffer = std::mem::replace(&mut self.buffer, WriteBuffer::new());
@@ -105,6 +105,11 @@ impl Job {
                 Written { outcome, placement }
             })));
         }
+        if self.store_retry.is_some() && !self.page_waits && !self.buffer.is_busy() {
+            // Nothing is left to try.
+            return self.store_has_room();
+        }
+        Ok(())
     }
 
     /// Makes chunks durable that are in the store, and then records the progress, if
@@ -128,51 +133,11 @@ impl Job {
         }
     }
 
-    /// Destinations beside which a killed run may have left a file. A download that has
-    /// succeeded has replaced it.
-    fn leftovers(&self) -> Vec<Target> {
-        let destinations = self.record.destinations.iter().map(|known| self.target(known, 0));
-        let is_done = self.record.state == DownloadState::Done;
-        // The chunks may be in the first file alone.
-        let linked = usize::from(self.record.file.is_some());
-        destinations.skip(linked).filter(|_| !is_done).collect()
-    }
-
     /// Where chunks go.
     pub(super) fn sink(&self) -> Sink {
         let store = Arc::clone(self.disk.store());
         let (linked, ledger) = (self.linked_output(), self.ledger.clone());
         Sink { store, cid: self.cid, linked, ledger }
-    }
-
-    /// The file that chunks are linked to, once its size is known.
-    pub(super) fn linked_output(&self) -> Option<LinkedOutput> {
-        let id = self.record.file?;
-        let header = self.machine.header().copied().or(self.record.header)?;
-        let first = self.record.destinations.first()?;
-        Some(LinkedOutput { id, target: self.target(first, header.size()) })
-    }
-
-    /// Goes on with the file of an earlier run, if chunks are linked to it.
-    pub(super) async fn resume_output(&mut self) -> Result<(), Stop> {
-        let Some(output) = self.linked_output() else { return Ok(()) };
-        let store = Arc::clone(self.disk.store());
-        let earlier = blocking(move || output.resume(&*store)).await;
-        match earlier.map_err(|error| stopped(&error))? {
-            Earlier::None => {}
-            Earlier::Unfinished(draft) => self.placement = Some(Placement::Open(draft)),
-            Earlier::InPlace => {}
-            // Links to that file must not be taken for links to the next one.
-            Earlier::Lost => self.record.file = Some(new_file_id()),
-        }
-        Ok(())
-    }
-
-    /// What a write needs to place chunks in the file of the first destination.
-    fn lend_placement(&mut self) -> (Option<Target>, Placement) {
-        let first = self.record.destinations.first().zip(self.machine.header());
-        let target = first.map(|(first, header)| self.target(first, header.size()));
-        (target, self.placement.take().unwrap_or(Placement::GivenUp))
     }
 
     /// What holds once all chunks gathered so far are durable.
@@ -207,25 +172,38 @@ impl Job {
             let write = self.buffer.take_rest(self.progress());
             let mut rows = Batch::default();
             rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
-            let sink = self.sink();
+            let (sink, index) = (self.sink(), self.placed_destination());
             let (target, mut placement) = self.lend_placement();
-            let written = blocking(move || {
-                let placed = place(&mut placement, target, &sink, write);
+            let go_on = Arc::new(AtomicBool::new(true));
+            let (flag, manifest) = (Arc::clone(&go_on), manifest.clone());
+            let work = blocking(move || {
+                let go_on = || flag.load(Ordering::Relaxed);
+                let placed = place(&mut placement, target, &sink, write)
+                    .and_then(|write| complete(&mut placement, &sink, &manifest, write, go_on));
+                if let (Some(index), Placement::Open(draft)) = (index, &placement)
+                    && let Ok(file) = draft.identity()
+                {
+                    sink.ledger.note_file(index, file);
+                }
                 (placed.and_then(|write| write.perform(&sink, rows)), placement)
             });
-            let (stored, placement) = written.await;
+            let ((stored, placement), stop) = self.attend(work, &go_on, |_| {}).await;
             self.placement = Some(placement);
-            match stored {
-                Ok(portion) => {
+            let stored = stored.map_err(|failed| *failed);
+            match (stored, stop) {
+                (Ok(portion), stop) => {
                     self.buffer.written(Ok(portion), Instant::now());
-                    return Ok(());
+                    return stop.map_or(Ok(()), Err);
                 }
-                Err(failure) => {
-                    let FailedWrite { write, error } = *failure;
+                (Err(FailedWrite { write, .. }), Some(stop)) => {
+                    self.buffer.written(Err(write), Instant::now());
+                    return Err(stop);
+                }
+                (Err(FailedWrite { write, error }), None) => {
+                    self.buffer.written(Err(write), Instant::now());
                     if error.kind() != FailureKind::NoSpace {
                         return Err(stopped(&error));
                     }
-                    self.buffer.written(Err(write), Instant::now());
                     self.give_up_placement();
                     self.wait(report(&error)).await?;
                 }
@@ -266,10 +244,13 @@ impl Job {
         } else {
             self.progress()
         };
+        let is_done = self.record.state == DownloadState::Done;
+        let temporary = if is_done { Vec::new() } else { self.temporary_files() };
+        let unfinished =
+            if is_done { std::mem::take(&mut self.record.leftovers) } else { Vec::new() };
         self.note_record();
         let write = self.buffer.take_rest(progress);
         let mut sink = self.sink();
-        let leftovers = self.leftovers();
         let (_, mut placement) = self.lend_placement();
         let last = move || {
             sink.ledger = sink.ledger.close();
@@ -279,8 +260,10 @@ impl Job {
                 None => Ok(write),
             };
             drop(placement);
-            leftovers.iter().for_each(Draft::remove_leftover);
-            match placed.and_then(|write| write.perform(&sink, Batch::default())) {
+            temporary.iter().for_each(Draft::remove_leftover);
+            let mut rows = Batch::default();
+            remove_unfinished(&*sink.store, &unfinished, &mut rows);
+            match placed.and_then(|write| write.perform(&sink, rows)) {
                 // The disk is full: drop the chunks, which a later download
                 // fetches again, and record the end.
                 Err(failed)
@@ -294,6 +277,26 @@ impl Job {
         let result = blocking(last).await;
         result.map(drop).map_err(|failed| failed.error)
     }
+}
+
+/// Completes the file that chunks are linked to, before the content counts as held: a chunk
+/// that it lacks may be in another file of the user alone, and go with it.
+fn complete(
+    placement: &mut Placement,
+    sink: &Sink,
+    manifest: &Manifest,
+    write: Write,
+    go_on: impl Fn() -> bool,
+) -> Result<Write, Box<FailedWrite>> {
+    let (Some(output), Placement::Open(draft)) = (&sink.linked, placement) else {
+        return Ok(write);
+    };
+    let error = match output.fill(&*sink.store, manifest, draft, |_| go_on()) {
+        Ok(true) => return Ok(write),
+        Ok(false) => NodeError::Interrupted,
+        Err(error) => error,
+    };
+    Err(Box::new(FailedWrite { write, error }))
 }
 
 /// Writes chunks to their places in the file. Only if they are not stored is it an error

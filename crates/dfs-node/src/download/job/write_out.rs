@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dfs_core::Manifest;
-use dfs_store::Destination;
+use dfs_core::{Cid, Manifest};
+use dfs_store::tables::{Destination, Downloads};
+use dfs_store::{Batch, Store, StoreError};
 
 use super::{Job, Phase, Stop, path_of, stopped};
 use crate::blocking::blocking;
 use crate::content::draft::Draft;
 use crate::content::export;
-use crate::timing::STATUS_INTERVAL;
+use crate::download::ledger::Ledger;
+use crate::error::NodeError;
 
 impl Job {
     /// Writes the content to every destination, including those that join in
@@ -22,8 +24,11 @@ impl Job {
         let mut first_failure = None;
         let mut next = 0;
         while let Some(destination) = self.record.destinations.get(next).cloned() {
-            match self.assemble(manifest, &destination).await {
-                Ok(()) => {}
+            match self.assemble(manifest, next, &destination).await {
+                Ok(()) => {
+                    self.record.destinations[next].is_written = true;
+                    self.note_record();
+                }
                 Err(Stop::Failed(cause, kind)) => {
                     let path = path_of(&destination);
                     self.publish.send_modify(|status| status.unwritten.push(path));
@@ -36,58 +41,60 @@ impl Job {
         first_failure.map_or(Ok(()), Err)
     }
 
+    /// Writes one destination, unless it is written.
     async fn assemble(
         &mut self,
         manifest: &Manifest,
+        index: usize,
         destination: &Destination,
     ) -> Result<(), Stop> {
+        let linked = self.record.file.filter(|_| index == 0).and_then(|id| self.output(id));
+        if destination.is_written && linked.is_none() {
+            return Ok(());
+        }
         self.publish_assembling(manifest, 0);
-        let flag = Arc::new(AtomicBool::new(true));
+        let go_on = Arc::new(AtomicBool::new(true));
         let written = Arc::new(AtomicU64::new(0));
-        let (go_on, count) = (Arc::clone(&flag), Arc::clone(&written));
-        let (store, manifest_) = (Arc::clone(self.disk.store()), manifest.clone());
+        let (flag, count) = (Arc::clone(&go_on), Arc::clone(&written));
+        let (store, content) = (Arc::clone(self.disk.store()), manifest.clone());
         let target = self.target(destination, manifest.header().size());
         let placed = self.placement.as_mut().and_then(|placement| placement.take(&target));
-        let linked = self.linked_output().filter(|output| output.target.path == target.path);
+        let (cid, ledger, is_in_place) = (self.cid, self.ledger.clone(), self.is_linked_in_place);
         let work = blocking(move || {
             let progress = |bytes| {
                 count.store(bytes, Ordering::Relaxed);
-                go_on.load(Ordering::Relaxed)
+                flag.load(Ordering::Relaxed)
             };
-            if let Some(output) = linked {
-                return output.complete(&*store, &manifest_, placed, progress);
+            match linked {
+                Some(output) if is_in_place => output.link_all(&*store, &content).map(|()| true),
+                Some(output) => output.publish(&*store, &content, placed, progress),
+                None => {
+                    let mut draft = placed.map_or_else(|| Draft::create(target), Ok)?;
+                    if !export::fill(&*store, &content, &mut draft, progress)? {
+                        return Ok(false);
+                    }
+                    if ledger.note_file(index, draft.identity()?) {
+                        record_file(&*store, cid, &ledger)?;
+                    }
+                    draft.publish()?;
+                    Ok(true)
+                }
             }
-            let draft = placed.map_or_else(|| Draft::create(target), Ok)?;
-            export::write_out(&*store, &manifest_, draft, progress)
         });
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                result = &mut work => return match result {
-                    Ok(_) => {
-                        self.metrics.written_out.inc_by(manifest.header().size());
-                        Ok(())
-                    }
-                    // Also when the disk is full: the content is held, and the
-                    // user decides where else the file may go.
-                    Err(error) => Err(stopped(&error)),
-                },
-                command = self.commands.recv() => {
-                    if let Some(Err(stop)) = command.map(|command| self.on_command(command)) {
-                        flag.store(false, Ordering::Relaxed);
-                        work.await.ok();
-                        return Err(stop);
-                    }
-                }
-                () = self.stop.cancelled() => {
-                    flag.store(false, Ordering::Relaxed);
-                    work.await.ok();
-                    return Err(Stop::Paused);
-                }
-                () = tokio::time::sleep(STATUS_INTERVAL) => {
-                    self.publish_assembling(manifest, written.load(Ordering::Relaxed));
-                }
+        let tick = |job: &Self| job.publish_assembling(manifest, written.load(Ordering::Relaxed));
+        let (result, stop) = self.attend(work, &go_on, tick).await;
+        match (result, stop) {
+            // Also if the node stops: the file has its name.
+            (Ok(true), None | Some(Stop::Paused)) => {
+                self.metrics.written_out.inc_by(manifest.header().size());
+                Ok(())
             }
+            (_, Some(stop)) => Err(stop),
+            // Nothing but a stop interrupts the work.
+            (Ok(false), None) => Err(stopped(&NodeError::Interrupted)),
+            // Also when the disk is full: the content is held, and the user decides where
+            // else the file may go.
+            (Err(error), None) => Err(stopped(&error)),
         }
     }
 
@@ -103,5 +110,16 @@ impl Job {
             status.bytes_fetched = fetched;
             status.rate = 0;
         });
+    }
+}
+
+/// Records which file is about to get the name of a destination. A disk without room for that
+/// does not keep the content from the user.
+fn record_file(store: &dyn Store, cid: Cid, ledger: &Ledger) -> Result<(), StoreError> {
+    let committed =
+        ledger.commit(None, |record| store.commit(Batch::default().put::<Downloads>(&cid, record)));
+    match committed {
+        Err(StoreError::NoSpace { .. }) => Ok(()),
+        committed => committed,
     }
 }
