@@ -209,3 +209,30 @@ fn links_need_a_file_that_the_daemon_reaches() {
     assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
     assert_eq!(linked(&a).len(), 2);
 }
+
+/// A run of zeros is in many files. Its links do not all fit.
+#[test]
+fn a_chunk_of_many_linked_files_outlives_all_but_the_last_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(&directory.path().join("a")).start();
+    let mut contents = Vec::new();
+    for seed in 0..10 {
+        let file = noise(&directory.path().join(format!("in{seed}")), seed, 300_000);
+        let size = fs::metadata(&file).expect("the file").len();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&file)
+            .and_then(|file| file.set_len(size + (5 << 20)))
+            .expect("a hole at the end");
+        let cid = succeed(&mut node.ctl(["add", "--link", text(&file)]));
+        contents.push((cid, file));
+    }
+    let (last, last_file) = contents.pop().expect("ten of them");
+    for (cid, file) in contents {
+        succeed(&mut node.ctl(["rm", "--yes", &cid]));
+        fs::remove_file(file).expect("removed");
+    }
+    let out = directory.path().join("out");
+    succeed(&mut node.ctl(["get", &last, "-o", text(&out)]));
+    assert_eq!(hash(&out), hash(&last_file));
+}

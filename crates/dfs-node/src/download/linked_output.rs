@@ -171,6 +171,12 @@ impl LinkedOutput {
             .map_err(|source| OutputError::Write { path: path.clone(), source })?;
         let mut links = Vec::new();
         self.visit(store, manifest, |leaf, have, place| {
+            if have.is_to_be_stored()
+                && let Some(bytes) = store.chunk(&leaf.hash)?
+            {
+                let portion = store.put_chunks(&[(leaf.hash, &bytes)])?;
+                return store.commit(Batch::default().chunks_stored(portion));
+            }
             if !have.is_stored && !have.links.iter().any(|link| link.file == self.id) {
                 links.push((leaf.hash, self.link(place.start, leaf.len)));
             }
@@ -216,4 +222,32 @@ impl LinkedOutput {
 fn page_of(store: &dyn Store, cid: Cid, hash: TreeHash) -> Result<Page, NodeError> {
     let damaged = || NodeError::Damaged { cid, source: Damage::MissingPage(hash) };
     store.get::<Pages>(&hash)?.ok_or_else(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use dfs_net::PeerId;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_linked_after_a_sync_has_failed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (path, cid) = (directory.path().join("file"), Cid::from_bytes([7; 32]));
+        let target = Target { path, force: false, cid, size: 3, node: PeerId::random() };
+        let draft = Draft::create(target.clone()).expect("a draft");
+        let output = LinkedOutput { id: FileId(1), target, sync_failed: Arc::default() };
+        let mut batch = Batch::default();
+        output.clone().sync(&mut batch).expect("it is there");
+        assert!(!batch.is_empty());
+
+        // A sync fails, and the file is there again.
+        drop(draft);
+        let mut batch = Batch::default();
+        output.sync(&mut batch).expect_err("it is gone");
+        let _draft = Draft::create(output.target.clone()).expect("a draft");
+        output.sync_failed.store(true, Ordering::Relaxed);
+        output.clone().sync(&mut batch).expect_err("the system tells of a failure once");
+        assert!(batch.is_empty());
+    }
 }

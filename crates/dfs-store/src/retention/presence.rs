@@ -91,7 +91,8 @@ impl Presence {
         self.row(hash).is_stored = true;
     }
 
-    /// Links a chunk to a place in a file.
+    /// Links a chunk to a place in a file. The link that leads nowhere, or else the oldest
+    /// one, makes room.
     pub(super) fn add_link(
         &mut self,
         engine: &impl Engine,
@@ -112,9 +113,10 @@ impl Presence {
             }
             *links = kept;
         }
-        if links.len() < MAX_LINKS {
-            links.push(link);
+        if links.len() >= MAX_LINKS {
+            links.remove(0);
         }
+        links.push(link);
         Ok(())
     }
 

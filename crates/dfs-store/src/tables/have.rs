@@ -10,7 +10,7 @@ use crate::layout::{Family, HAVE};
 use crate::table::{Table, decode_record, encode_record};
 
 /// Files that a chunk is linked to at most. A chunk that is in more of them, a run of
-/// zeros for example, is read from these.
+/// zeros for example, is stored.
 pub(crate) const MAX_LINKS: usize = 8;
 
 /// Hash of a chunk to what is known of it. The rows change together with pages and
@@ -57,6 +57,13 @@ impl Have {
         if self.pages != u32::MAX {
             self.pages = self.pages.saturating_sub(1);
         }
+    }
+
+    /// Whether the chunk is to be stored before it is linked to one more file: it has as
+    /// many links as fit, and each of their files may go.
+    #[must_use]
+    pub fn is_to_be_stored(&self) -> bool {
+        !self.is_stored && self.links.len() >= MAX_LINKS
     }
 
     /// Whether there has to be a row.

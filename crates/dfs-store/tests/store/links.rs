@@ -93,13 +93,22 @@ fn links_to_files_that_are_gone_make_room_for_others() {
         let [Have { links, .. }] = &haves[..] else { panic!("one chunk") };
         links.iter().map(|link| link.file.0).collect::<Vec<_>>()
     };
-    for n in 1..=9 {
+    let is_to_be_stored =
+        || store.haves(&[ChunkHash::of(b"zeros")]).expect("haves")[0].is_to_be_stored();
+    for n in 1..=8 {
+        assert!(!is_to_be_stored(), "{n}");
         link(&store, FileId(n), &path, &chunks);
     }
-    assert_eq!(files(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(is_to_be_stored());
     store.commit(Batch::default().delete::<Files>(&FileId(3))).expect("commit");
     link(&store, FileId(9), &path, &chunks);
     assert_eq!(files(), [1, 2, 4, 5, 6, 7, 8, 9]);
+    // Without one that leads nowhere, the oldest one goes.
+    link(&store, FileId(10), &path, &chunks);
+    assert_eq!(files(), [2, 4, 5, 6, 7, 8, 9, 10]);
+    let portion = put(&store, &chunks);
+    store.commit(Batch::default().chunks_stored(portion)).expect("commit");
+    assert!(!is_to_be_stored());
 }
 
 #[test]

@@ -122,8 +122,9 @@ struct Import<'a, P> {
     owner: Owner,
     /// Hashes of the roots of the pages stored so far.
     roots: Vec<TreeHash>,
-    /// Chunks that no stored page references yet, one for each leaf.
-    leased: VecDeque<ChunkHash>,
+    /// For each leaf that no stored page has yet, the chunk, if it is leased. Linked chunks
+    /// are not.
+    leased: VecDeque<Option<ChunkHash>>,
     /// What was put and is not recorded yet.
     unrecorded: Unrecorded,
     committed: bool,
@@ -203,6 +204,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
                 linking.links.push_back((*hash, Link { file: linking.id, offset, len: *len }));
                 offset += u64::from(*len);
             }
+            self.put_often_linked(&chunks)?;
         } else if self.bytes <= SMALL {
             let copied = chunks.iter().map(|(leaf, bytes)| (*leaf, Bytes::copy_from_slice(bytes)));
             self.small.extend(copied);
@@ -262,6 +264,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         }
         if let Some(linking) = &mut self.linking {
             batch.link_chunks(linking.links.drain(..leaves).collect());
+            // A link to a file without a row makes room for any other.
+            batch.put::<Files>(&linking.id, &linking.file);
         }
         // A chunk that is recorded before its page would be kept for ever after a crash.
         let portions = self.unrecorded.take_within(leaves);
@@ -273,8 +277,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             self.unrecorded.give_back(portions);
             return Err(error.into());
         }
-        // Linked chunks are not leased.
-        let released: Vec<_> = self.leased.drain(..leaves.min(self.leased.len())).collect();
+        let released: Vec<_> = self.leased.drain(..leaves).flatten().collect();
         self.store.release_chunks(&released);
         Ok(())
     }
@@ -291,6 +294,30 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let portion = if absent.is_empty() { None } else { Some(self.put_absent(&absent)?) };
         self.unrecorded.push(chunks.len(), portion);
         self.new_bytes += absent.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    /// Puts those of the next chunks that are in so many linked files already that one more
+    /// link does not fit.
+    fn put_often_linked(&mut self, chunks: &[(Leaf, &[u8])]) -> Result<(), NodeError> {
+        let hashes: Vec<_> = chunks.iter().map(|(leaf, _)| leaf.hash).collect();
+        let haves = self.store.haves(&hashes)?;
+        let mut often = Vec::new();
+        for ((leaf, bytes), have) in chunks.iter().zip(haves) {
+            let is_new = have.is_to_be_stored() && self.unrecorded.insert(leaf.hash);
+            self.leased.push_back(is_new.then_some(leaf.hash));
+            if is_new {
+                often.push((leaf.hash, *bytes));
+            }
+        }
+        if often.is_empty() {
+            self.unrecorded.push(chunks.len(), None);
+            return Ok(());
+        }
+        let leased: Vec<_> = often.iter().map(|(hash, _)| *hash).collect();
+        self.store.lease_chunks(&leased)?;
+        let portion = self.put_absent(&often)?;
+        self.unrecorded.push(chunks.len(), Some(portion));
         Ok(())
     }
 
@@ -317,7 +344,7 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
     /// store until a page references them.
     fn lease(&mut self, hashes: Vec<ChunkHash>) -> Result<Vec<bool>, NodeError> {
         let present = self.store.lease_chunks(&hashes);
-        self.leased.extend(hashes);
+        self.leased.extend(hashes.into_iter().map(Some));
         Ok(present?)
     }
 
@@ -398,17 +425,21 @@ impl<P> Drop for Import<'_, P> {
     /// Ends the leases, and removes the pages and chunks of content that was
     /// not added in the end, as far as no other content needs them.
     fn drop(&mut self) {
-        let leased = self.leased.make_contiguous();
+        let leased: Vec<_> = self.leased.iter().flatten().copied().collect();
         if self.committed {
-            return self.store.release_chunks(leased);
+            return self.store.release_chunks(&leased);
+        }
+        let mut batch = Batch::default();
+        if let Some(linking) = &self.linking {
+            batch.delete::<Files>(&linking.id);
         }
         if !self.roots.is_empty()
-            && let Err(error) = self.store.release_pages(self.owner, &self.roots, &Batch::default())
+            && let Err(error) = self.store.release_pages(self.owner, &self.roots, &batch)
         {
             tracing::warn!(%error, "pages of an unfinished addition are released later");
         }
         let portions: Vec<_> = self.unrecorded.portions().cloned().collect();
-        if let Err(error) = self.store.discard_chunks(leased, &portions) {
+        if let Err(error) = self.store.discard_chunks(&leased, &portions) {
             tracing::warn!(%error, "chunks of an unfinished addition remain in the store");
         }
     }
