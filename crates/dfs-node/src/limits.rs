@@ -12,8 +12,8 @@ pub(crate) const MAX_KEPT_ANNOUNCEMENTS: usize = 1000;
 /// Announcements that a slow follower may lag behind before it misses some.
 pub(crate) const MAX_FOLLOWER_LAG: usize = 64;
 /// Bytes of page and content that a peer may send with a header. Several peers are asked
-/// at once, and all but the first send them in vain. Checked first in `dfs-wire`; how many
-/// of them are kept, in `download/job/early`.
+/// at once, and all but the first send them in vain. The whole message is bounded in
+/// `dfs-wire`; the content is checked in `download/job/early`.
 pub(crate) const MAX_EARLY_BYTES: u32 = 16 << 10;
 /// Connected peers that one search asks for a header; the next search asks the next ones.
 pub(crate) const MAX_PEERS_ASKED: usize = 8;

@@ -33,7 +33,8 @@ const MAX_UNFLUSHED: u64 = 2 * FLUSH_AT;
 /// Verified chunks that are not in the store yet.
 ///
 /// A crash loses at most 64 MiB and two chunks: [`MAX_UNFLUSHED`], plus one write of two
-/// portions and a chunk, plus as much again gathered during that write.
+/// portions and a chunk, plus as much again gathered during that write. After a write that
+/// has failed for want of room, what was gathered meanwhile is written with it.
 #[derive(Debug)]
 pub(super) struct WriteBuffer {
     /// Gathered bytes at which a write is due.
