@@ -78,7 +78,11 @@ fn call_advice(error: &NodeError) -> &'static str {
         | NodeError::Changed { .. }
         | NodeError::TooLarge { .. }
         | NodeError::Interrupted
-        | NodeError::Output(OutputError::Directory { .. } | OutputError::Write { .. })
+        | NodeError::Output(
+            OutputError::Directory { .. }
+            | OutputError::NotAFile { .. }
+            | OutputError::Write { .. },
+        )
         | NodeError::Stream { .. }
         | NodeError::Net(_)
         | NodeError::Identity(_)

@@ -170,6 +170,14 @@ pub enum OutputError {
         /// The destination.
         path: PathBuf,
     },
+    /// Something that is no file is there, and is not replaced.
+    #[error("{} is {what} and no file; name another path", path.display())]
+    NotAFile {
+        /// The destination.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
     /// The system refused the operation.
     #[error("cannot write {}{}", path.display(), user_hint(source))]
     Write {
@@ -185,7 +193,7 @@ impl OutputError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Exists { .. } => FailureKind::Exists,
-            Self::Directory { .. } => FailureKind::Usage,
+            Self::Directory { .. } | Self::NotAFile { .. } => FailureKind::Usage,
             Self::Write { source, .. } => kind_of_io(source),
         }
     }

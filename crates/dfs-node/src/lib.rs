@@ -55,7 +55,7 @@ pub use dfs_store::{
     StoreError,
 };
 pub use dfs_wire::Announcement;
-pub use download::{DownloadStatus, Downloads, GetOptions, Phase};
+pub use download::{DownloadStatus, Downloads, GetOptions, Phase, Unwritten};
 pub use error::{Damage, FailureKind, NodeError, OutputError, report};
 pub use feed::Heard;
 pub use metrics::{Metrics, OutcomeLabel, WorkerLabel};

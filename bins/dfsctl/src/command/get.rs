@@ -146,9 +146,16 @@ fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
         let message = format!("{} is a directory; name a file in it", path.display());
         return Err(Failure::new(Kind::Usage, message));
     }
-    if !force && path.symlink_metadata().is_ok() {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    if !force {
         let message = format!("{} exists already; use --force to replace it", path.display());
         return Err(Failure::new(Kind::Exists, message));
+    }
+    if !path.is_file() {
+        let message = format!("{} is no file, and is not replaced; name another", path.display());
+        return Err(Failure::new(Kind::Usage, message));
     }
     Ok(())
 }
@@ -215,7 +222,12 @@ fn describe(state: DownloadState, status: &DownloadStatus) -> String {
 async fn write_file(client: &mut Client, args: &Get) -> Result<(), Unsent> {
     let failed = |error: &io::Error| Failure::file("write", &args.output, error);
     let here = |error: io::Error| Unsent::Here(failed(&error));
-    let directory = match args.output.parent() {
+    // A link to a file stays, and that file is replaced, as `cp` does it.
+    let output = match args.output.canonicalize() {
+        Ok(place) if args.output.is_symlink() => place,
+        _ => args.output.clone(),
+    };
+    let directory = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -231,9 +243,12 @@ async fn write_file(client: &mut Client, args: &Get) -> Result<(), Unsent> {
     copy(client, args.cid, temporary.as_file_mut(), failed).await?;
     temporary.as_file().sync_all().map_err(here)?;
     let persisted = if args.force {
-        temporary.persist(&args.output)
+        if let Ok(replaced) = output.metadata() {
+            temporary.as_file().set_permissions(replaced.permissions()).map_err(here)?;
+        }
+        temporary.persist(&output)
     } else {
-        temporary.persist_noclobber(&args.output)
+        temporary.persist_noclobber(&output)
     };
     persisted.map_err(|error| here(error.error))?;
     directories.keep();

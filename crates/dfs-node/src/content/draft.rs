@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use dfs_core::Leaf;
@@ -17,7 +17,7 @@ use dfs_store::{FileIdentity, LinkedFile};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
 use super::links;
-use super::target::{Target, check, parent};
+use super::target::{Target, check, parent, place_of};
 use crate::error::OutputError;
 
 /// A run of zeros of at least this length is left as a hole.
@@ -49,7 +49,7 @@ impl Draft {
     pub(crate) fn create(target: Target) -> Result<Self, OutputError> {
         check(&target.path, target.force)?;
         let write = |source| OutputError::Write { path: target.path.clone(), source };
-        let directories = MadeDirectories::make(&target.path).map_err(write)?;
+        let directories = MadeDirectories::make(&place_of(&target.path)).map_err(write)?;
         let file = Temporary::create(&target).map_err(write)?;
         Ok(Self::new(target, file, directories))
     }
@@ -276,19 +276,20 @@ impl Temporary {
         let mut name = OsString::from(".");
         name.push(short(target.path.file_name().unwrap_or_default()));
         name.push(format!(".{}-{}.dfs-part", &cid[..16], &node[node.len() - 8..]));
-        target.path.with_file_name(name)
+        place_of(&target.path).with_file_name(name)
     }
 
     fn publish(&mut self, target: &Target) -> Result<(), OutputError> {
-        let path = &target.path;
-        let write = |source| OutputError::Write { path: path.clone(), source };
+        let write = |source| OutputError::Write { path: target.path.clone(), source };
+        let path = &place_of(&target.path);
         if target.force {
+            self.take_over_mode(path).map_err(write)?;
             fs::rename(&self.path, path).map_err(write)?;
         } else {
             match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) => {
-                    return Err(OutputError::Exists { path: path.clone() });
+                    return Err(OutputError::Exists { path: target.path.clone() });
                 }
                 // Not every file system supports the flag; `check` has found no
                 // file there.
@@ -298,6 +299,21 @@ impl Temporary {
         }
         self.published = true;
         File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(write)
+    }
+}
+
+impl Temporary {
+    /// Takes over mode and, where the system permits it, owner of the file that is about to be
+    /// replaced.
+    fn take_over_mode(&self, path: &Path) -> io::Result<()> {
+        let replaced = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            _ => return Ok(()),
+        };
+        // An ordinary user may keep the group, and root everything.
+        let _ = fchown(&self.file, Some(replaced.uid()), Some(replaced.gid()))
+            .or_else(|_| fchown(&self.file, None, Some(replaced.gid())));
+        self.file.set_permissions(replaced.permissions())
     }
 }
 
@@ -476,5 +492,25 @@ mod tests {
         next.place(0, b"new").expect("written");
         next.publish().expect("published");
         assert_eq!(&fs::read(&target.path).expect("the file")[..3], b"new");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_mode_and_the_link_to_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (path, link) = (directory.path().join("far/file"), directory.path().join("link"));
+        fs::create_dir(directory.path().join("far")).expect("create");
+        fs::write(&path, "before").expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("a mode");
+        std::os::unix::fs::symlink(&path, &link).expect("link");
+        let target = Target { force: true, ..target(link.clone()) };
+        let mut draft = Draft::create(target).expect("a draft");
+        draft.place(0, b"after").expect("written");
+        draft.publish().expect("published");
+        assert_eq!(fs::read_link(&link).expect("a link"), path);
+        assert_eq!(&fs::read(&link).expect("the file")[..5], b"after");
+        let mode = fs::metadata(&path).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o750);
     }
 }

@@ -74,7 +74,7 @@ impl LinkedOutput {
     pub(super) fn resume(&self, store: &dyn Store) -> Result<Earlier, NodeError> {
         let Some(known) = store.get::<Files>(&self.id)? else { return Ok(Earlier::None) };
         let path = &self.target.path;
-        if let Ok(metadata) = fs::symlink_metadata(path)
+        if let Ok(metadata) = fs::metadata(path)
             && metadata.len() == self.target.size
             && is_same_file(&known, &metadata)
         {

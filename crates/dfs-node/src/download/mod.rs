@@ -46,7 +46,7 @@ use recent::Recent;
 pub(crate) use recent::RecentReader;
 pub(crate) use turns::Turns;
 
-pub use status::{DownloadStatus, Phase};
+pub use status::{DownloadStatus, Phase, Unwritten};
 
 /// How content is got.
 #[derive(Debug, Clone, Default)]

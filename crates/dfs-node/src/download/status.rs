@@ -67,7 +67,19 @@ pub struct DownloadStatus {
     /// When the next try is due, while it waits.
     pub next_try: Option<Instant>,
     /// Destinations that could not be written although the content is held.
-    pub unwritten: Vec<PathBuf>,
+    pub unwritten: Vec<Unwritten>,
+}
+
+/// A destination that could not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unwritten {
+    /// The destination.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+    /// What kind of failure it was.
+    pub failure: FailureKind,
 }
 
 impl DownloadStatus {
@@ -79,14 +91,18 @@ impl DownloadStatus {
     }
 
     /// The status for a caller that wants the content at this path, or wants it
-    /// held only: it does not show the failure of another destination.
+    /// held only: it shows the failure of this destination and of no other.
     #[must_use]
     pub fn for_destination(&self, path: Option<&Path>) -> Self {
         let mut status = self.clone();
-        let is_mine = path.is_some_and(|path| self.unwritten.iter().any(|other| other == path));
-        if self.phase == Phase::Failed && !self.unwritten.is_empty() && !is_mine {
-            (status.phase, status.reason, status.failure) = (Phase::Done, None, None);
+        if self.phase != Phase::Failed || self.unwritten.is_empty() {
+            return status;
         }
+        let mine = self.unwritten.iter().find(|failed| path == Some(&failed.path));
+        (status.phase, status.reason, status.failure) = match mine {
+            Some(mine) => (Phase::Failed, Some(mine.reason.clone()), Some(mine.failure)),
+            None => (Phase::Done, None, None),
+        };
         status
     }
 

@@ -80,7 +80,7 @@ impl Job {
 
 /// Whether an earlier run has given a file its name, and ended before it said so.
 fn is_in_place(destination: &Destination) -> bool {
-    let metadata = fs::symlink_metadata(path_of(destination));
+    let metadata = fs::metadata(path_of(destination));
     destination.file.is_some() && metadata.ok().map(|found| identity(&found)) == destination.file
 }
 

@@ -15,6 +15,7 @@ use crate::blocking::blocking;
 use crate::content::draft::Draft;
 use crate::content::export;
 use crate::download::ledger::Ledger;
+use crate::download::status::Unwritten;
 use crate::error::NodeError;
 
 impl Job {
@@ -30,8 +31,9 @@ impl Job {
                     self.note_record();
                 }
                 Err(Stop::Failed(cause, kind)) => {
-                    let path = path_of(&destination);
-                    self.publish.send_modify(|status| status.unwritten.push(path));
+                    let (path, reason) = (path_of(&destination), cause.clone());
+                    let failed = Unwritten { path, reason, failure: kind };
+                    self.publish.send_modify(|status| status.unwritten.push(failed));
                     first_failure.get_or_insert(Stop::Failed(cause, kind));
                 }
                 Err(stop) => return Err(stop),

@@ -365,3 +365,32 @@ async fn a_plain_get_removes_the_unfinished_file_of_a_linked_one() {
     assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "the part is gone");
     downloads.stop().await;
 }
+
+#[tokio::test]
+async fn each_destination_fails_with_its_own_reason() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (exists, no_parent) = (directory.path().join("exists"), directory.path().join("deep/file"));
+    let third = directory.path().join("third");
+    let (downloads, _store, mock) = downloads();
+    let content = Content::of("abc");
+    let mut status = downloads.get(content.cid(), to(&exists)).await.expect("started");
+    for path in [&no_parent, &third] {
+        downloads.get(content.cid(), to(path)).await.expect("joined");
+    }
+    let (file, parent) = (exists.clone(), directory.path().join("deep"));
+    let serve = content.clone().serve(mock, move || {
+        fs::write(file, "of another program").expect("written");
+        fs::write(parent, "a file").expect("written");
+    });
+    let _provider = tokio::spawn(serve);
+    let last = status.wait_for(|status| status.is_last()).await.expect("it ends").clone();
+    for (path, kind) in [(&exists, FailureKind::Exists), (&no_parent, FailureKind::Other)] {
+        let mine = last.for_destination(Some(path));
+        assert_eq!(mine.failure, Some(kind), "{mine:?}");
+        assert!(mine.reason.is_some_and(|reason| reason.contains(&*path.to_string_lossy())));
+    }
+    assert_eq!(last.for_destination(Some(&third)).failure, None);
+    assert_eq!(last.for_destination(None).failure, None);
+    assert!(fs::read(&third).expect("the file") == content.bytes);
+    downloads.stop().await;
+}
