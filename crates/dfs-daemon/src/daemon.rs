@@ -67,7 +67,7 @@ pub async fn run(config: DaemonConfig, log: &Log) -> Result<Ending, DaemonError>
     let mut registry = Registry::with_prefix("dfs");
     let metrics = Arc::new(Metrics::of(log));
     metrics.register(&mut registry);
-    let control = Control::open(&config.grpc_addr, &config.certificate_file).await?;
+    let mut control = Control::open(&config.grpc_addr, &config.certificate_file).await?;
     let endpoint = match config.metrics_addr {
         Some(addr) => Some(Endpoint::bind(addr).await?),
         None => None,

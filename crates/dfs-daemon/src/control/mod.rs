@@ -12,11 +12,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use dfs_control::DESCRIPTORS;
 use dfs_control::tls::Certificate;
 use dfs_control::token::{self, Token, TokenFile};
-use dfs_control::{DESCRIPTORS, RunFile};
 use dfs_node::NodeClient;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
@@ -27,6 +27,7 @@ use crate::rpc::ControlService;
 use crate::timing::KEEPALIVE_INTERVAL;
 pub use address::{ControlAddress, InvalidAddress};
 use incoming::{Admission, Caller};
+use socket::Socket;
 pub use socket::SocketError;
 
 /// A control plane that listens and does not serve yet.
@@ -37,7 +38,7 @@ pub(super) struct Control {
 enum Listener {
     Tcp(TcpListener, SocketAddr),
     Tls(TcpListener, SocketAddr, Certificate),
-    Unix(UnixListener, RunFile),
+    Unix(Socket),
 }
 
 /// The token that calls over TCP must carry.
@@ -58,8 +59,7 @@ impl Control {
     ) -> Result<Self, DaemonError> {
         let addr = match address {
             ControlAddress::Unix(path) => {
-                let (listener, file) = socket::listen(path).await?;
-                return Ok(Self { listener: Listener::Unix(listener, file) });
+                return Ok(Self { listener: Listener::Unix(socket::listen(path).await?) });
             }
             ControlAddress::Tcp(addr) => *addr,
         };
@@ -74,18 +74,21 @@ impl Control {
         Ok(Self { listener })
     }
 
-    /// Leaves the token where clients find it. The daemon does this once the
-    /// node runs, so that a daemon that cannot start leaves the token of a
-    /// running one alone.
+    /// Leaves the token, or the Unix socket, where clients find it. The daemon does this
+    /// once the node runs, so that a daemon that cannot start leaves the token and the socket
+    /// of a running one alone.
     ///
     /// The token is, in this order: a new one in the configured file, the one
     /// in the environment, a new one in the default file.
     pub(super) fn place_token(
-        &self,
+        &mut self,
         token_file: Option<&Path>,
     ) -> Result<PlacedToken, DaemonError> {
-        let addr = match &self.listener {
-            Listener::Unix(..) => return Ok(PlacedToken { token: None, _file: None }),
+        let addr = match &mut self.listener {
+            Listener::Unix(socket) => {
+                socket.place()?;
+                return Ok(PlacedToken { token: None, _file: None });
+            }
             Listener::Tcp(_, addr) | Listener::Tls(_, addr, _) => *addr,
         };
         let (file, token) = match token_file {
@@ -103,7 +106,7 @@ impl Control {
         match &self.listener {
             Listener::Tcp(_, addr) => addr.to_string(),
             Listener::Tls(_, addr, _) => format!("https://{addr}"),
-            Listener::Unix(_, file) => format!("unix:{}", file.path().display()),
+            Listener::Unix(socket) => format!("unix:{}", socket.path().display()),
         }
     }
 
@@ -161,7 +164,8 @@ impl Control {
                 let incoming = incoming::tls(listener, certificate.acceptor(), admission);
                 router.serve_with_incoming_shutdown(incoming, stopped).await
             }
-            Listener::Unix(listener, _file) => {
+            Listener::Unix(socket) => {
+                let (listener, _file) = socket.into_parts();
                 let incoming = incoming::unix(listener, admission);
                 router.serve_with_incoming_shutdown(incoming, stopped).await
             }

@@ -1,5 +1,5 @@
-//! The Unix socket of the control plane: created privately, removed at the
-//! stop unless a later daemon has replaced it.
+//! The Unix socket of the control plane: created privately, named when the daemon
+//! serves, removed at the stop unless a later daemon has replaced it.
 
 use std::fs::Permissions;
 use std::io;
@@ -43,8 +43,48 @@ pub enum SocketError {
     },
 }
 
-/// Listens on a Unix socket, and replaces one that a killed daemon has left.
-pub(super) async fn listen(path: &Path) -> Result<(UnixListener, RunFile), SocketError> {
+/// A socket that listens, and has its name once it is placed.
+pub(super) struct Socket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    private: PrivateName,
+    /// The name that clients use.
+    placed: Option<RunFile>,
+}
+
+/// The name of a socket before it is placed. Dropping it removes the socket.
+struct PrivateName(PathBuf);
+
+impl Drop for PrivateName {
+    fn drop(&mut self) {
+        // A socket that is placed has another name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Socket {
+    /// Gives the socket its name, in the place of one that a killed daemon has left.
+    pub(super) fn place(&mut self) -> Result<(), SocketError> {
+        let placed = std::fs::rename(&self.private.0, &self.path)
+            .and_then(|()| RunFile::adopt(self.path.clone()));
+        let io = |source| SocketError::Io { path: self.path.clone(), source };
+        self.placed = Some(placed.map_err(io)?);
+        Ok(())
+    }
+
+    /// The name that clients use.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listener, and what removes the socket when it is dropped.
+    pub(super) fn into_parts(self) -> (UnixListener, Option<RunFile>) {
+        (self.listener, self.placed)
+    }
+}
+
+/// Listens on a Unix socket without the name that clients use.
+pub(super) async fn listen(path: &Path) -> Result<Socket, SocketError> {
     let io = |source| SocketError::Io { path: path.to_owned(), source };
     // The socket gets its final name only once its permissions are set, so
     // that no other user can open it in between.
@@ -72,17 +112,9 @@ pub(super) async fn listen(path: &Path) -> Result<(UnixListener, RunFile), Socke
     // A process with this number may have left it in a crash.
     let _ = std::fs::remove_file(&private);
     let listener = UnixListener::bind(&private).map_err(io)?;
-    let placed = std::fs::set_permissions(&private, Permissions::from_mode(0o600))
-        .and_then(|()| std::fs::rename(&private, path))
-        .and_then(|()| RunFile::adopt(path.to_owned()));
-    match placed {
-        Ok(file) => Ok((listener, file)),
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&private);
-            Err(io(error))
-        }
-    }
+    let private = PrivateName(private);
+    std::fs::set_permissions(&private.0, Permissions::from_mode(0o600)).map_err(io)?;
+    Ok(Socket { listener, path: path.to_owned(), private, placed: None })
 }
 
 #[cfg(test)]
@@ -93,14 +125,20 @@ mod tests {
     async fn a_socket_is_replaced_only_if_no_daemon_holds_it() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("control.sock");
-        let (listener, file) = listen(&path).await.expect("a new socket");
+        let mut socket = listen(&path).await.expect("a new socket");
+        assert!(!path.exists(), "it has no name before it is placed");
+        socket.place().expect("placed");
         assert!(matches!(listen(&path).await, Err(SocketError::InUse { .. })));
+        let (listener, file) = socket.into_parts();
         // The first daemon has been killed, but its handle lives on here.
         drop(listener);
-        let (_listener, later) = listen(&path).await.expect("replaced");
+        let mut later = listen(&path).await.expect("it is not held");
+        later.place().expect("replaced");
         drop(file);
         assert!(path.exists(), "the socket of the later daemon stays");
         drop(later);
+        assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 0);
+        drop(listen(&path).await.expect("a socket that is never placed"));
         assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 0);
     }
 
