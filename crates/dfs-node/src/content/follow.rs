@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dfs_core::{Cid, Leaf, Subtree};
+use dfs_core::{Cid, Leaf, Page};
 use dfs_store::tables::{Downloads as Records, Manifests, Pages};
 use dfs_store::{Store, Tables};
 use tokio::runtime::Handle;
@@ -46,10 +46,7 @@ impl Reader {
     /// Hands out chunk by chunk. `visit` ends the reading by answering `false`.
     fn read(mut self, mut visit: impl FnMut(Bytes) -> bool) -> Result<(), NodeError> {
         let mut index = 0;
-        while let Some(root) = self.page_root(index)? {
-            let page = self.store.get::<Pages>(&root.hash)?;
-            let damage = Damage::MissingPage(root.hash);
-            let page = page.ok_or(NodeError::Damaged { cid: self.cid, source: damage })?;
+        while let Some(page) = self.page(index)? {
             for leaf in page.leaves() {
                 let bytes = self.chunk(leaf)?;
                 if !visit(bytes) {
@@ -61,20 +58,25 @@ impl Reader {
         Ok(())
     }
 
-    /// The root of a page, once it is stored; `None` behind the last one.
-    fn page_root(&mut self, index: u64) -> Result<Option<Subtree>, NodeError> {
+    /// A page, once it is stored; `None` behind the last one.
+    fn page(&mut self, index: u64) -> Result<Option<Page>, NodeError> {
         loop {
             // The download may end between the look and the wait, so it is asked first.
             let is_over = self.is_over();
             if let Some(manifest) = self.store.get::<Manifests>(&self.cid)? {
                 let roots = manifest.page_roots();
-                return Ok(usize::try_from(index).ok().and_then(|index| roots.get(index).copied()));
+                let root = usize::try_from(index).ok().and_then(|index| roots.get(index));
+                let Some(root) = root else { return Ok(None) };
+                let damage = Damage::MissingPage(root.hash);
+                let damaged = || NodeError::Damaged { cid: self.cid, source: damage };
+                return self.store.get::<Pages>(&root.hash)?.ok_or_else(damaged).map(Some);
             }
-            if let Some(record) = self.store.get::<Records>(&self.cid)? {
-                let root = record.page_roots.iter().find(|(known, _)| *known == index);
-                if let Some((_, root)) = root {
-                    return Ok(Some(*root));
-                }
+            // The record lists a root before its page is stored.
+            if let Some(record) = self.store.get::<Records>(&self.cid)?
+                && let Some((_, root)) = record.page_roots.iter().find(|(known, _)| *known == index)
+                && let Some(page) = self.store.get::<Pages>(&root.hash)?
+            {
+                return Ok(Some(page));
             }
             if is_over {
                 return Err(self.failure());

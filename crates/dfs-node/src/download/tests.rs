@@ -179,3 +179,27 @@ async fn a_provider_that_lies_is_banned() {
     assert_eq!(banned, liar);
     bench.downloads.stop().await;
 }
+
+#[tokio::test]
+async fn a_reader_waits_for_a_page_that_the_record_lists_already() {
+    let mut bench = Bench::new(Turns::one());
+    let (cid, _status) = bench.start("content").await;
+    let (_, _, asked) = bench.mock.expect_fetch_metadata().await;
+    let page = Page::new(vec![Leaf::of(b"content")]).expect("a page");
+    let record = bench.store.get::<tables::Downloads>(&cid).expect("a look");
+    let mut record = record.expect("a record");
+    record.page_roots.push((0, page.root()));
+    bench.downloads.record(cid, &record).await.expect("recorded");
+    let mut parts = bench.content.follow(cid);
+    for _ in 0..1000 {
+        assert!(parts.try_recv().is_err_and(|empty| empty == mpsc::error::TryRecvError::Empty));
+        tokio::task::yield_now().await;
+    }
+    asked.send(Ok(metadata::Response::Page(page, PageProof::default()))).expect("it waits");
+    let (_, _, results) = bench.mock.expect_fetch_chunks().await;
+    results.send(Ok(Bytes::from_static(b"content"))).await.expect("it waits");
+    let part = parts.recv().await.expect("a part").expect("no error");
+    assert_eq!(part, Bytes::from_static(b"content"));
+    assert!(parts.recv().await.is_none());
+    bench.downloads.stop().await;
+}
