@@ -186,3 +186,18 @@ fn a_damaged_write_ahead_log_stops_the_start_and_can_be_dropped() {
     let held = succeed(&mut node.ctl(["list"])).lines().count() - 1;
     assert!((1..6).contains(&held), "{held} of six remain, and the owner has asked for it");
 }
+
+/// It starts itself once more in the same process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_daemon_limits_the_arenas_of_the_c_library_and_keeps_its_name() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Setup::new(&directory.path().join("a")).start();
+    let process = |file: &str| {
+        let path = format!("/proc/{}/{file}", node.pid().as_raw_nonzero());
+        String::from_utf8_lossy(&fs::read(path).expect("a process")).into_owned()
+    };
+    assert_eq!(process("comm"), "dfsd\n");
+    assert!(process("environ").split('\0').any(|set| set == "MALLOC_ARENA_MAX=1"));
+    assert!(process("cmdline").ends_with("--no-mdns\0"), "{}", process("cmdline"));
+}
