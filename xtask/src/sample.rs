@@ -53,6 +53,28 @@ pub(crate) fn write_with_insertion(
     create().with_context(|| format!("writing {}", to.display()))
 }
 
+/// Writes a table of numbers, of which `edited` lines, spread evenly, have got more digits.
+pub(crate) fn write_csv(path: &Path, lines: u64, edited: u64) -> Result<()> {
+    let create = || -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(BUFFER, File::create(path)?);
+        let mut dice = Xorshift::new(lines);
+        let every = if edited == 0 { u64::MAX } else { lines / edited };
+        for line in 0..lines {
+            let [a, b, c, d, e] = std::array::from_fn(|_| dice.next());
+            let fraction = |bits: u64| bits as f64 / u64::MAX as f64;
+            let (a, d) = (a % 1_000_000_000, d % 1_000_000);
+            let (b, c, e) = (fraction(b), 8.0 * fraction(c) - 4.0, fraction(e));
+            write!(out, "{line},{a},{b:.12},{c:.12},{d},{e:.12}")?;
+            if line % every == every / 2 {
+                write!(out, "{}", line % 100_000)?;
+            }
+            writeln!(out)?;
+        }
+        out.flush()
+    };
+    create().with_context(|| format!("writing {}", path.display()))
+}
+
 /// Fails unless both files have the same bytes.
 pub(crate) fn compare(expected: &Path, actual: &Path) -> Result<()> {
     let open = |path: &Path| -> Result<BufReader<File>> {
@@ -69,16 +91,28 @@ pub(crate) fn compare(expected: &Path, actual: &Path) -> Result<()> {
 
 /// Xorshift64 after Marsaglia, "Xorshift RNGs" (2003), with the shifts
 /// 13, 7, 17.
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn new(seed: u64) -> Self {
+        // Mixed, so that every byte depends on the seed. The state must not be 0.
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self((0x2545_f491_4f6c_dd1d_u64 ^ mixed ^ (mixed >> 32)).max(1))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
 fn fill(mut out: impl Write, size: u64, seed: u64) -> io::Result<()> {
-    // Mixed, so that every byte depends on the seed. The state must not be 0.
-    let mixed = (size ^ seed.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut state = (0x2545_f491_4f6c_dd1d_u64 ^ mixed ^ (mixed >> 32)).max(1);
+    let mut noise = Xorshift::new(size ^ seed.rotate_left(32));
     let mut left = size;
     while left > 0 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let bytes = state.to_le_bytes();
+        let bytes = noise.next().to_le_bytes();
         let count = usize::try_from(left).unwrap_or(bytes.len()).min(bytes.len());
         out.write_all(&bytes[..count])?;
         left -= count as u64;
@@ -118,6 +152,19 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edited_table_has_so_many_other_lines() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let read = |edited| {
+            let path = directory.path().join("table");
+            write_csv(&path, 1000, edited).expect("written");
+            std::fs::read_to_string(&path).expect("a text")
+        };
+        let (first, second) = (read(0), read(20));
+        let differ = first.lines().zip(second.lines()).filter(|(a, b)| a != b).count();
+        assert_eq!((first.lines().count(), second.lines().count(), differ), (1000, 1000, 20));
+    }
 
     #[test]
     fn sizes_are_read_in_powers_of_1024() {

@@ -35,6 +35,9 @@ const MANY_COUNT: usize = 30;
 const MANY_BYTES: u64 = 64 << 20;
 /// Bytes that version 2 has inserted in the middle.
 const INSERTED: u64 = 1 << 20;
+/// Lines of the table of numbers, about 290 MB, and those that version 2 has changed.
+const CSV_LINES: u64 = 4_150_000;
+const CSV_EDITED: u64 = 200;
 
 /// The cases of the table.
 pub(super) const MOVE: &str = "move a large file";
@@ -45,6 +48,7 @@ pub(super) const SMALL_FILES: &str = "1,000 contents of 4 KiB, one get each, 8 a
 pub(super) const TINY: &str = "get of 1 KiB, the whole command";
 pub(super) const MEMORY: &str = "peak memory of a daemon";
 pub(super) const VERSION: &str = "fetched for a version with 1 MiB inserted";
+pub(super) const CSV_VERSION: &str = "fetched for a CSV file with 200 of 4,150,000 lines edited";
 
 /// Names of our own rows.
 pub(super) const GET: &str = "dfs get";
@@ -104,7 +108,7 @@ pub(crate) fn transfer(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     println!("Memory and versions.");
     run.many(&mut figures)?;
-    run.version(&large, &mut figures)?;
+    run.versions(&large, &mut figures)?;
 
     let report = report::Report {
         figures: &figures,
@@ -278,22 +282,33 @@ impl Run {
         fs::remove_dir_all(&dir).context("removing the stores")
     }
 
-    /// A version with bytes inserted in the middle, where the first one is held.
-    fn version(&self, large: &Path, figures: &mut Figures) -> Result<()> {
+    /// Versions of files, where the first one is held.
+    fn versions(&self, large: &Path, figures: &mut Figures) -> Result<()> {
         let dir = self.fresh_dir()?;
-        let pair = Pair::start(&self.bin_dir, &dir)?;
-        let second = dir.join("second");
+        let (first, second) = (dir.join("first"), dir.join("second"));
         sample::write_with_insertion(large, &second, self.size / 2, INSERTED)?;
-        let (cid, _) = node::publish(&pair.provider, &second)?;
-        node::run(&pair.fetcher, &["add", text(large)?])?;
-        node::get(&pair.fetcher, &cid, &dir.join("out"), &[])?;
+        figures.add(VERSION, GET, Unit::Percent, self.fetched(&dir, large, &second)?);
+        sample::write_csv(&first, CSV_LINES, 0)?;
+        sample::write_csv(&second, CSV_LINES, CSV_EDITED)?;
+        figures.add(CSV_VERSION, GET, Unit::Percent, self.fetched(&dir, &first, &second)?);
+        fs::remove_dir_all(&dir).context("removing the files")
+    }
+
+    /// What a node that has the first version fetches for the second, in percent of it.
+    fn fetched(&self, dir: &Path, first: &Path, second: &Path) -> Result<f64> {
+        let (nodes, out) = (dir.join("nodes"), dir.join("out"));
+        fs::create_dir(&nodes).context("creating a directory")?;
+        let pair = Pair::start(&self.bin_dir, &nodes)?;
+        let (cid, _) = node::publish(&pair.provider, second)?;
+        node::run(&pair.fetcher, &["add", text(first)?])?;
+        node::get(&pair.fetcher, &cid, &out, &[])?;
         let (_, status) = node::run(&pair.fetcher, &["download-status", &cid, "--json"])?;
         let status: serde_json::Value = serde_json::from_str(&status).context("no JSON")?;
         let fetched = status["bytes_fetched"].as_f64().context("no bytes_fetched")?;
-        let percent = fetched * 100.0 / (self.size + INSERTED) as f64;
-        figures.add(VERSION, GET, Unit::Percent, percent);
         pair.stop()?;
-        fs::remove_dir_all(&dir).context("removing the stores")
+        fs::remove_file(out).context("removing the file")?;
+        fs::remove_dir_all(&nodes).context("removing the stores")?;
+        Ok(fetched * 100.0 / fs::metadata(second).context("the file")?.len() as f64)
     }
 
     /// An empty directory, once nothing is left to be written back.
