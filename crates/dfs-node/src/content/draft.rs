@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use dfs_core::Leaf;
-use dfs_store::{FileIdentity, LinkedFile};
+use dfs_store::{FileId, FileIdentity, LinkedFile};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
 use super::links;
@@ -111,6 +111,11 @@ impl Draft {
 
     pub(crate) fn path(&self) -> &Path {
         &self.target.path
+    }
+
+    /// Whether the file in its place is to be replaced, which may change until the end.
+    pub(crate) fn set_force(&mut self, force: bool) {
+        self.target.force = force;
     }
 
     /// Which file it is, before and after it is published.
@@ -269,13 +274,18 @@ impl Temporary {
     }
 
     /// The name is derived from the destination, the CID and the node, so that the
-    /// next run of the same node replaces the file of a run that was cut short.
+    /// next run of the same node replaces the file of a run that was cut short. A file that
+    /// chunks are linked to has a name of its own.
     fn path(target: &Target) -> PathBuf {
         let cid = target.cid.to_string();
         let node = target.node.to_base58();
         let mut name = OsString::from(".");
         name.push(short(target.path.file_name().unwrap_or_default()));
-        name.push(format!(".{}-{}.dfs-part", &cid[..16], &node[node.len() - 8..]));
+        name.push(format!(".{}-{}", &cid[..16], &node[node.len() - 8..]));
+        if let Some(FileId(number)) = target.link {
+            name.push(format!("-{number:x}"));
+        }
+        name.push(".dfs-part");
         place_of(&target.path).with_file_name(name)
     }
 
@@ -393,7 +403,7 @@ mod tests {
     fn target(path: PathBuf) -> Target {
         let cid = "d616d13776746b6acfa2614515a3677925e5cc6657e3ec9837f9d5abc3e29495";
         let cid = cid.parse().expect("a CID");
-        Target { path, force: false, cid, size: SIZE, node: PeerId::random() }
+        Target { path, force: false, cid, size: SIZE, node: PeerId::random(), link: None }
     }
 
     #[test]

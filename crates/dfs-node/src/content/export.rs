@@ -52,7 +52,7 @@ mod tests {
 
     fn draft(path: PathBuf, manifest: &Manifest) -> Draft {
         let (cid, size) = (manifest.cid(), manifest.header().size());
-        let target = Target { path, force: false, cid, size, node: PeerId::random() };
+        let target = Target { path, force: false, cid, size, node: PeerId::random(), link: None };
         Draft::create(target).expect("a draft")
     }
 

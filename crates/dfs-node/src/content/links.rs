@@ -63,6 +63,16 @@ pub(crate) fn identity(metadata: &Metadata) -> FileIdentity {
     }
 }
 
+/// Whether two identities are of the same file. The number of a device may change when the
+/// machine starts again.
+pub(crate) fn is_same(one: FileIdentity, other: FileIdentity) -> bool {
+    one.inode == other.inode
+        && match (one.created_ns, other.created_ns) {
+            (Some(one), Some(other)) => one == other,
+            _ => one.device == other.device,
+        }
+}
+
 /// The path of a linked file.
 pub(crate) fn path_of(file: &LinkedFile) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&file.path))

@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use dfs_core::Cid;
 use dfs_net::PeerId;
+use dfs_store::FileId;
 
 use crate::error::OutputError;
 
@@ -19,6 +20,9 @@ pub(crate) struct Target {
     pub(crate) size: u64,
     /// The node that writes. Another one may get the same content to the same path.
     pub(crate) node: PeerId,
+    /// Set if chunks are linked to the file, also while it is not complete. It then has a
+    /// temporary name that no other draft has.
+    pub(crate) link: Option<FileId>,
 }
 
 /// Checks, before anything is fetched, that content can be written to a path: no file is

@@ -5,6 +5,7 @@
 //! is committed after the bytes are synced, so that it never says more than the disk.
 //! Nothing of an earlier run counts before it has been read and hashed.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -13,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dfs_core::{Cid, Leaf, Manifest, Page, TreeHash};
 use dfs_store::tables::{Files, Items, Pages};
-use dfs_store::{Batch, FileId, Have, Link, LinkedFile, Store, StoreError, Tables};
+use dfs_store::{Batch, FileId, FileIdentity, Have, Link, LinkedFile, Store, StoreError, Tables};
 
 use crate::content::draft::Draft;
 use crate::content::export;
-use crate::content::links::{is_same_file, linked_file, path_of};
+use crate::content::links::{identity, is_same, linked_file};
 use crate::content::target::Target;
 use crate::error::{Damage, NodeError, OutputError};
 
@@ -70,20 +71,9 @@ impl LinkedOutput {
         Link { file: self.id, offset, len }
     }
 
-    /// Looks for the file of an earlier run, and has its links lead to where it is now.
+    /// Goes on with the file of an earlier run, and has its links lead to where it is now.
     pub(super) fn resume(&self, store: &dyn Store) -> Result<Earlier, NodeError> {
         let Some(known) = store.get::<Files>(&self.id)? else { return Ok(Earlier::None) };
-        let path = &self.target.path;
-        if let Ok(metadata) = fs::metadata(path)
-            && metadata.len() == self.target.size
-            && is_same_file(&known, &metadata)
-        {
-            // A run that was killed right after the file was renamed has not said so.
-            if path_of(&known) != *path {
-                self.note(store, &linked_file(path, &metadata))?;
-            }
-            return Ok(Earlier::InPlace);
-        }
         let Some(mut draft) = Draft::resume(self.target.clone(), &known)? else {
             return Ok(Earlier::Lost);
         };
@@ -92,48 +82,71 @@ impl LinkedOutput {
         Ok(Earlier::Unfinished(Box::new(draft)))
     }
 
+    /// Has the links lead to the file under its name, where an earlier run has put it. That
+    /// run may have been killed before it said so.
+    pub(super) fn find(&self, store: &dyn Store) -> Result<Earlier, NodeError> {
+        let known = store.get::<Files>(&self.id)?;
+        let path = &self.target.path;
+        if known.is_some_and(|known| known.modified_ns.is_none())
+            && let Ok(metadata) = fs::metadata(path)
+        {
+            self.note(store, &linked_file(path, &metadata))?;
+        }
+        Ok(Earlier::InPlace)
+    }
+
     fn note(&self, store: &dyn Store, file: &LinkedFile) -> Result<(), StoreError> {
         store.commit(Batch::default().put::<Files>(&self.id, file))
     }
 
     /// Completes the file with chunks that are in other files of the user, or stored.
-    /// `progress` as in [`export::fill`].
+    /// `progress` as in [`export::fill`]; the work also ends when `go_on` does not hold.
     pub(super) fn fill(
         &self,
         store: &dyn Store,
         manifest: &Manifest,
         draft: &mut Draft,
+        go_on: &dyn Fn() -> bool,
         progress: impl FnMut(u64) -> bool,
     ) -> Result<bool, NodeError> {
         if !draft.is_complete() {
-            self.note_linked(store, manifest, draft)?;
+            self.note_linked(store, manifest, draft, go_on)?;
         }
         export::fill(store, manifest, draft, progress)
     }
 
     /// Completes the file, gives it its name, and links everything to it that is not
-    /// stored. `progress` as in [`export::fill`].
+    /// stored. `go_on` and `progress` as in [`Self::fill`]; `record` is called with the file
+    /// before it is renamed, so that the next run knows it under its name.
     pub(super) fn publish(
         &self,
         store: &dyn Store,
         manifest: &Manifest,
         draft: Option<Draft>,
+        go_on: &dyn Fn() -> bool,
         progress: impl FnMut(u64) -> bool,
+        record: impl FnOnce(FileIdentity) -> Result<(), StoreError>,
     ) -> Result<bool, NodeError> {
         let mut draft = draft.map_or_else(|| self.create(store), Ok)?;
-        if !self.fill(store, manifest, &mut draft, progress)? {
+        if !self.fill(store, manifest, &mut draft, go_on, progress)? {
             return Ok(false);
         }
-        // Before the file is renamed, so that the next run knows it under its name.
         let mut batch = Batch::default();
         self.sync(&mut batch)?;
         store.commit(&batch)?;
-        draft.publish()?;
+        let file = draft.identity()?;
+        record(file)?;
+        let published = draft.publish();
+        // At once: until then the links lead to a name that is gone. And also if the rename
+        // could not be made durable.
         let path = &self.target.path;
-        let failed = |source| OutputError::Write { path: path.clone(), source };
-        // At once: until then the links lead to a name that is gone.
-        self.note(store, &linked_file(path, &fs::metadata(path).map_err(failed)?))?;
-        self.link_all(store, manifest)?;
+        if let Ok(metadata) = fs::metadata(path)
+            && is_same(identity(&metadata), file)
+        {
+            self.note(store, &linked_file(path, &metadata))?;
+        }
+        published?;
+        self.link_all(store, manifest, go_on)?;
         Ok(true)
     }
 
@@ -154,8 +167,9 @@ impl LinkedOutput {
         store: &dyn Store,
         manifest: &Manifest,
         draft: &mut Draft,
+        go_on: &dyn Fn() -> bool,
     ) -> Result<(), NodeError> {
-        self.visit(store, manifest, |leaf, have, place| {
+        self.visit(store, manifest, go_on, |leaf, have, place| {
             let own = have.links.iter().find(|link| link.file == self.id);
             if own.is_some_and(|link| link.offset == place.start) {
                 draft.note_if_there(place, leaf);
@@ -164,18 +178,24 @@ impl LinkedOutput {
         })
     }
 
-    /// Links all chunks that are not stored, and notes where the file is.
-    pub(super) fn link_all(&self, store: &dyn Store, manifest: &Manifest) -> Result<(), NodeError> {
-        let path = &self.target.path;
-        let metadata = fs::metadata(path)
-            .map_err(|source| OutputError::Write { path: path.clone(), source })?;
+    /// Links all chunks that are not stored, and lists the file with the content.
+    pub(super) fn link_all(
+        &self,
+        store: &dyn Store,
+        manifest: &Manifest,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), NodeError> {
         let mut links = Vec::new();
-        self.visit(store, manifest, |leaf, have, place| {
-            if have.is_to_be_stored()
-                && let Some(bytes) = store.chunk(&leaf.hash)?
-            {
-                let portion = store.put_chunks(&[(leaf.hash, &bytes)])?;
-                return store.commit(Batch::default().chunks_stored(portion));
+        let mut stored = HashSet::new();
+        self.visit(store, manifest, go_on, |leaf, have, place| {
+            if have.is_to_be_stored() {
+                if stored.insert(leaf.hash)
+                    && let Some(bytes) = store.chunk(&leaf.hash)?
+                {
+                    let portion = store.put_chunks(&[(leaf.hash, &bytes)])?;
+                    store.commit(Batch::default().chunks_stored(portion))?;
+                }
+                return Ok(());
             }
             if !have.is_stored && !have.links.iter().any(|link| link.file == self.id) {
                 links.push((leaf.hash, self.link(place.start, leaf.len)));
@@ -186,7 +206,6 @@ impl LinkedOutput {
             store.commit(Batch::default().link_chunks(std::mem::take(&mut links)))
         })?;
         let mut batch = Batch::default();
-        batch.put::<Files>(&self.id, &linked_file(path, &metadata));
         let cid = manifest.cid();
         if let Some(mut item) = store.get::<Items>(&cid)?
             && !item.files.contains(&self.id)
@@ -198,11 +217,13 @@ impl LinkedOutput {
         Ok(())
     }
 
-    /// Visits every leaf with what is known of its chunk and its place in the content.
+    /// Visits every leaf with what is known of its chunk and its place in the content,
+    /// while `go_on` holds.
     fn visit(
         &self,
         store: &dyn Store,
         manifest: &Manifest,
+        go_on: &dyn Fn() -> bool,
         mut visit: impl FnMut(&Leaf, &Have, Range<u64>) -> Result<(), StoreError>,
     ) -> Result<(), NodeError> {
         let mut offset = 0;
@@ -212,6 +233,9 @@ impl LinkedOutput {
             for (leaf, have) in page.leaves().iter().zip(store.haves(&hashes)?) {
                 let place = offset..offset + u64::from(leaf.len);
                 offset = place.end;
+                if !go_on() {
+                    return Err(NodeError::Interrupted);
+                }
                 visit(leaf, &have, place)?;
             }
         }
@@ -234,7 +258,8 @@ mod tests {
     fn nothing_is_linked_after_a_sync_has_failed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (path, cid) = (directory.path().join("file"), Cid::from_bytes([7; 32]));
-        let target = Target { path, force: false, cid, size: 3, node: PeerId::random() };
+        let target =
+            Target { path, force: false, cid, size: 3, node: PeerId::random(), link: None };
         let draft = Draft::create(target.clone()).expect("a draft");
         let output = LinkedOutput { id: FileId(1), target, sync_failed: Arc::default() };
         let mut batch = Batch::default();

@@ -97,7 +97,11 @@ impl Placement {
     /// The file, if it is the one of this target.
     pub(super) fn take(&mut self, target: &Target) -> Option<Draft> {
         match std::mem::replace(self, Self::GivenUp) {
-            Self::Open(draft) if draft.path() == target.path => Some(*draft),
+            Self::Open(mut draft) if draft.path() == target.path => {
+                // A caller that has joined may have asked for it.
+                draft.set_force(target.force);
+                Some(*draft)
+            }
             _ => None,
         }
     }

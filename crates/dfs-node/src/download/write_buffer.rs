@@ -275,7 +275,7 @@ impl WriteBuffer {
                     self.pending.push((hash, chunk));
                 }
                 self.pending.extend(later);
-                self.since = Some(now);
+                self.since = (!self.pending.is_empty()).then_some(now);
             }
         }
     }

@@ -380,8 +380,8 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
             },
             None => item,
         };
-        if let Some(linking) = self.linking.take() {
-            self.batch.link_chunks(linking.links.into());
+        if let Some(linking) = &mut self.linking {
+            self.batch.link_chunks(std::mem::take(&mut linking.links).into());
             self.batch.put::<Files>(&linking.id, &linking.file);
         }
         self.batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);

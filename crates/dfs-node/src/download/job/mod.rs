@@ -167,8 +167,9 @@ impl Job {
     /// Runs the job to its end, records the end, and names it.
     pub(super) async fn run(mut self) -> &'static str {
         let obtained = self.obtain().await;
-        // Its place in the queue is for others.
+        // Its place in the queue is for others, and its memory too.
         self.next_turn = None;
+        self.recent.set_limit(0);
         let ended = match obtained {
             Ok(manifest) => self.write_out(&manifest).await,
             Err(stop) => Err(stop),
@@ -210,7 +211,7 @@ impl Job {
     /// Where content of this size is to be written for a destination.
     fn target(&self, destination: &Destination, size: u64) -> Target {
         let (path, force) = (path_of(destination), destination.force);
-        Target { path, force, cid: self.cid, size, node: self.net.peer() }
+        Target { path, force, cid: self.cid, size, node: self.net.peer(), link: None }
     }
 
     /// Fetches the content into the store, unless it is held already.
@@ -368,8 +369,11 @@ impl Job {
     /// Adds a destination. One that is to be written already is joined: two drafts of one
     /// path would undo each other.
     fn add_destination(&mut self, destination: Destination) {
+        let failed: Vec<_> =
+            self.publish.borrow().unwritten.iter().map(|failed| failed.path.clone()).collect();
+        let is_ahead = |known: &Destination| !known.is_written && !failed.contains(&path_of(known));
         let mut known = self.record.destinations.iter_mut();
-        match known.find(|known| known.path == destination.path && !known.is_written) {
+        match known.find(|known| known.path == destination.path && is_ahead(known)) {
             Some(known) => known.force |= destination.force,
             None => self.record.destinations.push(destination),
         }
@@ -424,7 +428,7 @@ impl Job {
                 // is stored again.
                 let root = page.as_ref().map(Page::root);
                 self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
-                if page.is_some() {
+                if self.record.page_roots.iter().any(|(known, _)| *known == index) {
                     self.loaded.insert(index);
                 }
                 self.feed(Event::PageLoaded { index, page })
@@ -451,6 +455,11 @@ impl Job {
                 match held {
                     Some(manifest) if is_first => self.held = Some(manifest),
                     Some(manifest) => self.complete = Some(manifest),
+                    None if is_first => {
+                        // The look may have taken long, and counts against no peer.
+                        self.machine = machine(self.cid, &self.record);
+                        return self.feed(Event::Wake);
+                    }
                     None => return self.feed(Event::Wake),
                 }
                 Ok(())

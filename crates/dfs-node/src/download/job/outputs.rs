@@ -8,7 +8,7 @@ use dfs_store::{Batch, FileId, Store, Tables};
 
 use super::{Job, Placement, Stop, path_of, stopped};
 use crate::blocking::blocking;
-use crate::content::links::{self, identity, is_same_file};
+use crate::content::links::{self, identity, is_same, is_same_file};
 use crate::content::target::Target;
 use crate::download::linked_output::{Earlier, LinkedOutput};
 
@@ -23,9 +23,15 @@ impl Job {
             destination.file = None;
         }
         let Some(output) = self.linked_output() else { return Ok(()) };
+        let is_written = self.record.destinations.first().is_some_and(|first| first.is_written);
         let store = Arc::clone(self.disk.store());
-        let earlier = blocking(move || output.resume(&*store)).await;
-        match earlier.map_err(|error| stopped(&error))? {
+        let earlier =
+            blocking(
+                move || {
+                    if is_written { output.find(&*store) } else { output.resume(&*store) }
+                },
+            );
+        match earlier.await.map_err(|error| stopped(&error))? {
             Earlier::None => {}
             Earlier::Unfinished(draft) => self.placement = Some(Placement::Open(draft)),
             Earlier::InPlace => self.is_linked_in_place = true,
@@ -49,6 +55,7 @@ impl Job {
     pub(super) fn output(&self, id: FileId) -> Option<LinkedOutput> {
         let header = self.machine.header().copied().or(self.record.header)?;
         let target = self.target(self.record.destinations.first()?, header.size());
+        let target = Target { link: Some(id), ..target };
         Some(LinkedOutput { id, target, sync_failed: Arc::clone(&self.sync_failed) })
     }
 
@@ -65,6 +72,7 @@ impl Job {
         let destination = self.placed_destination().map(|index| &self.record.destinations[index]);
         let target = destination.zip(self.machine.header());
         let target = target.map(|(known, header)| self.target(known, header.size()));
+        let target = self.linked_output().map(|output| output.target).or(target);
         (target, self.placement.take().unwrap_or(Placement::GivenUp))
     }
 
@@ -80,18 +88,20 @@ impl Job {
 
 /// Whether an earlier run has given a file its name, and ended before it said so.
 fn is_in_place(destination: &Destination) -> bool {
-    let metadata = fs::metadata(path_of(destination));
-    destination.file.is_some() && metadata.ok().map(|found| identity(&found)) == destination.file
+    let found = fs::metadata(path_of(destination)).ok().map(|metadata| identity(&metadata));
+    destination.file.zip(found).is_some_and(|(known, found)| is_same(known, found))
 }
 
 /// Removes files that earlier runs have not finished, and has the batch forget them.
 pub(super) fn remove_unfinished(store: &dyn Store, files: &[FileId], rows: &mut Batch) {
     for id in files {
-        if let Ok(Some(file)) = store.get::<Files>(id)
-            && file.modified_ns.is_none()
-            && let path = links::path_of(&file)
-            && fs::symlink_metadata(&path).is_ok_and(|found| is_same_file(&file, &found))
-        {
+        // One that is complete belongs to the user, and links lead to it.
+        let Ok(Some(file)) = store.get::<Files>(id) else { continue };
+        if file.modified_ns.is_some() {
+            continue;
+        }
+        let path = links::path_of(&file);
+        if fs::symlink_metadata(&path).is_ok_and(|found| is_same_file(&file, &found)) {
             // It may be gone already.
             let _ = fs::remove_file(path);
         }

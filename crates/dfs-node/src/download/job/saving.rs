@@ -176,37 +176,49 @@ impl Job {
             let (target, mut placement) = self.lend_placement();
             let go_on = Arc::new(AtomicBool::new(true));
             let (flag, manifest) = (Arc::clone(&go_on), manifest.clone());
+            let progress = self.progress();
             let work = blocking(move || {
                 let go_on = || flag.load(Ordering::Relaxed);
-                let placed = place(&mut placement, target, &sink, write)
-                    .and_then(|write| complete(&mut placement, &sink, &manifest, write, go_on));
+                let placed = place(&mut placement, target, &sink, write);
                 if let (Some(index), Placement::Open(draft)) = (index, &placement)
                     && let Ok(file) = draft.identity()
                 {
                     sink.ledger.note_file(index, file);
                 }
-                (placed.and_then(|write| write.perform(&sink, rows)), placement)
+                if sink.linked.is_none() {
+                    let stored = placed.and_then(|write| write.perform(&sink, rows));
+                    return (stored, Ok(()), placement);
+                }
+                // First the links: what the file lacks may be at another place in it.
+                let stored = placed.and_then(|write| write.perform(&sink, Batch::default()));
+                let held = match &stored {
+                    Ok(_) => complete(&mut placement, &sink, &manifest, go_on)
+                        .and_then(|()| sink.commit(&[], progress, rows)),
+                    Err(_) => Ok(()),
+                };
+                (stored, held, placement)
             });
-            let ((stored, placement), stop) = self.attend(work, &go_on, |_| {}).await;
+            let ((stored, held, placement), stop) = self.attend(work, &go_on, |_| {}).await;
             self.placement = Some(placement);
-            let stored = stored.map_err(|failed| *failed);
-            match (stored, stop) {
-                (Ok(portion), stop) => {
+            let outcome = match stored {
+                Ok(portion) => {
                     self.buffer.written(Ok(portion), Instant::now());
-                    return stop.map_or(Ok(()), Err);
+                    held
                 }
-                (Err(FailedWrite { write, .. }), Some(stop)) => {
+                Err(failed) => {
+                    let FailedWrite { write, error } = *failed;
                     self.buffer.written(Err(write), Instant::now());
-                    return Err(stop);
+                    Err(error)
                 }
-                (Err(FailedWrite { write, error }), None) => {
-                    self.buffer.written(Err(write), Instant::now());
-                    if error.kind() != FailureKind::NoSpace {
-                        return Err(stopped(&error));
-                    }
+            };
+            match (outcome, stop) {
+                (_, Some(stop)) => return Err(stop),
+                (Ok(()), None) => return Ok(()),
+                (Err(error), None) if error.kind() == FailureKind::NoSpace => {
                     self.give_up_placement();
                     self.wait(report(&error)).await?;
                 }
+                (Err(error), None) => return Err(stopped(&error)),
             }
         }
     }
@@ -256,20 +268,26 @@ impl Job {
             sink.ledger = sink.ledger.close();
             // Chunks that are stored need no file any more.
             let placed = match &sink.linked {
-                Some(_) => place(&mut placement, None, &sink, write),
-                None => Ok(write),
+                // Without a chunk there may be a file of an earlier run that was not found.
+                Some(_) if write.chunks().next().is_some() => {
+                    place(&mut placement, None, &sink, write)
+                }
+                _ => Ok(write),
             };
             drop(placement);
             temporary.iter().for_each(Draft::remove_leftover);
-            let mut rows = Batch::default();
-            remove_unfinished(&*sink.store, &unfinished, &mut rows);
-            match placed.and_then(|write| write.perform(&sink, rows)) {
+            let rows = || {
+                let mut rows = Batch::default();
+                remove_unfinished(&*sink.store, &unfinished, &mut rows);
+                rows
+            };
+            match placed.and_then(|write| write.perform(&sink, rows())) {
                 // The disk is full: drop the chunks, which a later download
                 // fetches again, and record the end.
                 Err(failed)
                     if failed.error.kind() == FailureKind::NoSpace || sink.linked.is_some() =>
                 {
-                    failed.write.without_chunks().perform(&sink, Batch::default())
+                    failed.write.without_chunks().perform(&sink, rows())
                 }
                 result => result,
             }
@@ -285,18 +303,11 @@ fn complete(
     placement: &mut Placement,
     sink: &Sink,
     manifest: &Manifest,
-    write: Write,
     go_on: impl Fn() -> bool,
-) -> Result<Write, Box<FailedWrite>> {
-    let (Some(output), Placement::Open(draft)) = (&sink.linked, placement) else {
-        return Ok(write);
-    };
-    let error = match output.fill(&*sink.store, manifest, draft, |_| go_on()) {
-        Ok(true) => return Ok(write),
-        Ok(false) => NodeError::Interrupted,
-        Err(error) => error,
-    };
-    Err(Box::new(FailedWrite { write, error }))
+) -> Result<(), NodeError> {
+    let (Some(output), Placement::Open(draft)) = (&sink.linked, placement) else { return Ok(()) };
+    let whole = output.fill(&*sink.store, manifest, draft, &go_on, |_| go_on())?;
+    if whole { Ok(()) } else { Err(NodeError::Interrupted) }
 }
 
 /// Writes chunks to their places in the file. Only if they are not stored is it an error

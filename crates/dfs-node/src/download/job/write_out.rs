@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dfs_core::{Cid, Manifest};
 use dfs_store::tables::{Destination, Downloads};
-use dfs_store::{Batch, Store, StoreError};
+use dfs_store::{Batch, FileIdentity, Store, StoreError};
 
 use super::{Job, Phase, Stop, path_of, stopped};
 use crate::blocking::blocking;
@@ -29,6 +29,10 @@ impl Job {
                 Ok(()) => {
                     self.record.destinations[next].is_written = true;
                     self.note_record();
+                    let path = path_of(&destination);
+                    self.publish.send_modify(|status| {
+                        status.unwritten.retain(|failed| failed.path != path);
+                    });
                 }
                 Err(Stop::Failed(cause, kind)) => {
                     let (path, reason) = (path_of(&destination), cause.clone());
@@ -63,21 +67,25 @@ impl Job {
         let placed = self.placement.as_mut().and_then(|placement| placement.take(&target));
         let (cid, ledger, is_in_place) = (self.cid, self.ledger.clone(), self.is_linked_in_place);
         let work = blocking(move || {
+            let go_on = || flag.load(Ordering::Relaxed);
             let progress = |bytes| {
                 count.store(bytes, Ordering::Relaxed);
-                flag.load(Ordering::Relaxed)
+                go_on()
             };
             match linked {
-                Some(output) if is_in_place => output.link_all(&*store, &content).map(|()| true),
-                Some(output) => output.publish(&*store, &content, placed, progress),
+                Some(output) if is_in_place => {
+                    output.link_all(&*store, &content, &go_on).map(|()| true)
+                }
+                Some(output) => {
+                    let record = |file| record_file(&*store, cid, &ledger, index, file);
+                    output.publish(&*store, &content, placed, &go_on, progress, record)
+                }
                 None => {
                     let mut draft = placed.map_or_else(|| Draft::create(target), Ok)?;
                     if !export::fill(&*store, &content, &mut draft, progress)? {
                         return Ok(false);
                     }
-                    if ledger.note_file(index, draft.identity()?) {
-                        record_file(&*store, cid, &ledger)?;
-                    }
+                    record_file(&*store, cid, &ledger, index, draft.identity()?)?;
                     draft.publish()?;
                     Ok(true)
                 }
@@ -115,9 +123,18 @@ impl Job {
     }
 }
 
-/// Records which file is about to get the name of a destination. A disk without room for that
-/// does not keep the content from the user.
-fn record_file(store: &dyn Store, cid: Cid, ledger: &Ledger) -> Result<(), StoreError> {
+/// Records which file is about to get the name of a destination, unless it is recorded. A disk
+/// without room for that does not keep the content from the user.
+fn record_file(
+    store: &dyn Store,
+    cid: Cid,
+    ledger: &Ledger,
+    index: usize,
+    file: FileIdentity,
+) -> Result<(), StoreError> {
+    if !ledger.note_file(index, file) {
+        return Ok(());
+    }
     let committed =
         ledger.commit(None, |record| store.commit(Batch::default().put::<Downloads>(&cid, record)));
     match committed {

@@ -1,5 +1,7 @@
 //! Downloads from a mocked network into a watched store.
 
+mod linked;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -214,35 +216,6 @@ async fn a_file_that_was_written_before_a_crash_is_done_and_belongs_to_the_user(
 }
 
 #[tokio::test]
-async fn a_linked_file_that_was_renamed_before_a_crash_is_done() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("file");
-    let (downloads, store, mock) = downloads();
-    let content = Content::of("abc");
-    let _provider = tokio::spawn(content.clone().serve(mock, || {}));
-    let options = GetOptions { link: true, ..to(&path) };
-    downloads.get_and_wait(content.cid(), options).await.expect("it is got");
-    for is_noted in [true, false] {
-        let mut file = None;
-        forget_the_end(&store, content.cid(), |record| file = record.file);
-        if !is_noted {
-            // The links lead to the temporary name still.
-            let id = file.expect("it links");
-            let known = store.get::<tables::Files>(&id).expect("a look").expect("a row");
-            let path = [&known.path[..], b".dfs-part"].concat();
-            let known = dfs_store::LinkedFile { path, modified_ns: None, ..known };
-            let mut batch = Batch::default();
-            store.commit(batch.put::<tables::Files>(&id, &known)).expect("in memory");
-        }
-        assert_eq!(resumed(&downloads, content.cid()).await, DownloadState::Done);
-        assert!(fs::read(&path).expect("the file") == content.bytes);
-        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
-        assert!(store.chunk(&content.page.leaves()[0].hash).expect("a look").is_some());
-    }
-    downloads.stop().await;
-}
-
-#[tokio::test]
 async fn a_get_of_the_same_path_joins_it_and_does_not_write_a_second_file() {
     for link in [false, true] {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -262,108 +235,6 @@ async fn a_get_of_the_same_path_joins_it_and_does_not_write_a_second_file() {
         assert!(fs::read(&path).expect("the file") == content.bytes);
         downloads.stop().await;
     }
-}
-
-/// A chunk may be in another file of the user alone, which goes before the end.
-#[tokio::test]
-async fn a_linked_download_is_not_held_before_its_file_is_complete() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (other, path) = (directory.path().join("other"), directory.path().join("file"));
-    let (downloads, store, mock) = downloads();
-    let content = Content::of("abc");
-    fs::write(&other, &content.bytes[..CHUNK]).expect("written");
-    let metadata = fs::metadata(&other).expect("the file");
-    let id = dfs_store::FileId(7);
-    let link = dfs_store::Link { file: id, offset: 0, len: 64 << 10 };
-    let mut batch = Batch::default();
-    batch.put::<tables::Files>(&id, &crate::content::links::linked_file(&other, &metadata));
-    let owner = dfs_store::Owner::staging([1; 32]);
-    batch.put_page(owner, content.page.root().hash, content.page.clone());
-    batch.link_chunks(vec![(content.page.leaves()[0].hash, link)]);
-    store.commit(&batch).expect("in memory");
-    let goes = other.clone();
-    let serve = content.clone().serve(mock, move || fs::remove_file(goes).expect("removed"));
-    let _provider = tokio::spawn(serve);
-    let options = GetOptions { link: true, ..to(&path) };
-    let failed = downloads.get_and_wait(content.cid(), options.clone()).await;
-    assert!(matches!(failed, Err(NodeError::Download { .. })), "{failed:?}");
-    assert!(store.get::<Items>(&content.cid()).expect("a look").is_none(), "it is not held");
-
-    downloads.get_and_wait(content.cid(), options).await.expect("the rest is fetched");
-    assert!(fs::read(&path).expect("the file") == content.bytes);
-    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
-    downloads.stop().await;
-}
-
-/// The part of an earlier run is read and hashed before it counts.
-#[tokio::test]
-async fn what_was_edited_in_an_unfinished_file_is_fetched_again() {
-    for is_other_device in [false, true] {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("file");
-        let (downloads, store, mock) = downloads();
-        let content = Content::of("abcdef");
-        let mut partial = content.clone();
-        partial.chunks.remove(&content.page.leaves()[5].hash);
-        let provider = tokio::spawn(partial.serve(mock, || {}));
-        let options = GetOptions { link: true, ..to(&path) };
-        let mut status = downloads.get(content.cid(), options.clone()).await.expect("started");
-        let has_most = |status: &crate::download::DownloadStatus| status.chunks_done == 5;
-        status.wait_for(has_most).await.expect("it goes on");
-        assert!(downloads.cancel(content.cid()).await);
-        while downloads.active() > 0 {
-            tokio::task::yield_now().await;
-        }
-        provider.abort();
-        let part = fs::read_dir(directory.path()).expect("a directory").next();
-        let part = part.expect("a file").expect("readable").path();
-        let file = fs::OpenOptions::new().write(true).open(&part).expect("the part");
-        std::os::unix::fs::FileExt::write_all_at(&file, b"edited", CHUNK as u64).expect("written");
-        drop(file);
-        if is_other_device {
-            let record = store.get::<tables::Downloads>(&content.cid()).expect("a look");
-            let id = record.expect("a record").file.expect("it links");
-            let known = store.get::<tables::Files>(&id).expect("a look").expect("a row");
-            let known = dfs_store::LinkedFile { device: known.device + 1, ..known };
-            let mut batch = Batch::default();
-            store.commit(batch.put::<tables::Files>(&id, &known)).expect("in memory");
-        }
-        drop(downloads);
-
-        let (net, mock) = NetHandle::mocked();
-        let disk = crate::blocking::Disk::new(Arc::clone(&store) as Arc<dyn dfs_store::Store>);
-        let (gate, metrics) = (Gate::default(), Metrics::default());
-        let downloads = Downloads::new(disk, net, gate, Turns::one(), metrics);
-        let _provider = tokio::spawn(content.clone().serve(mock, || {}));
-        let status = downloads.get_and_wait(content.cid(), options).await.expect("it is got");
-        assert_eq!(status.bytes_fetched, 2 * CHUNK as u64, "the edited one and the last one");
-        assert!(fs::read(&path).expect("the file") == content.bytes);
-        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1);
-        downloads.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn a_plain_get_removes_the_unfinished_file_of_a_linked_one() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (path, other) = (directory.path().join("file"), directory.path().join("other"));
-    let (downloads, store, mock) = downloads();
-    let content = Content::of("abc");
-    let mut partial = content.clone();
-    let last = partial.chunks.remove(&content.page.leaves()[2].hash).expect("a chunk");
-    let _provider = tokio::spawn(partial.serve(mock, || {}));
-    let options = GetOptions { link: true, ..to(&path) };
-    let mut status = downloads.get(content.cid(), options).await.expect("started");
-    let has_most = |status: &crate::download::DownloadStatus| status.chunks_done == 2;
-    status.wait_for(has_most).await.expect("it goes on");
-    assert!(downloads.cancel(content.cid()).await);
-    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "the part");
-    let portion = store.put_chunks(&[(ChunkHash::of(&last), &last)]).expect("in memory");
-    store.commit(Batch::default().chunks_stored(portion)).expect("in memory");
-    downloads.get_and_wait(content.cid(), to(&other)).await.expect("all chunks are here");
-    assert!(fs::read(&other).expect("the file") == content.bytes);
-    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "the part is gone");
-    downloads.stop().await;
 }
 
 #[tokio::test]
