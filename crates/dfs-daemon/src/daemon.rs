@@ -1,4 +1,8 @@
 //! The life of a daemon, from its start to its end.
+//!
+//! Owns the order of the start, the tasks of the servers, and what ends the daemon. The order
+//! in which the node stops is in `dfs-node`; sockets, tokens and files are in the modules that
+//! make them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

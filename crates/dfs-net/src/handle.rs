@@ -1,4 +1,7 @@
 //! The cloneable handle to the network task.
+//!
+//! Turns calls into commands and waits for their answers. It checks what comes back where one
+//! answer suffices for that (a header against its CID); it owns no state of the network.
 
 use bytes::Bytes;
 use dfs_core::{Cid, Leaf, Page, PageProof};

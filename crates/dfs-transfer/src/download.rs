@@ -1,4 +1,8 @@
 //! The machine: one download, from a CID to all chunks in the store.
+//!
+//! Owns the order of things: what an event changes, and which actions follow. What it knows
+//! of peers, pages and requests is in the modules that it is made of. It has no clock, starts
+//! nothing and stores nothing: the owner does, and reports.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! What the owner of a download tells the machine, and what it is told to do.
+//!
+//! A vocabulary without behaviour, apart from the numbers of runs and the sorting of faults.
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -1,4 +1,7 @@
 //! Queries of the DHT from their start to their last result.
+//!
+//! Owns who waits for which query, and which found providers are connected to. The records
+//! that this node keeps for others are in [`super::records`]; libp2p walks the DHT.
 
 use std::collections::HashMap;
 

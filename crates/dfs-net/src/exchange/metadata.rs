@@ -1,4 +1,7 @@
 //! Metadata requests of peers between their arrival and their answer.
+//!
+//! Owns which requests are open, their number and their spans. Looking the answers up is the
+//! business of the owner of the network; what this node asks is in [`super::outgoing`].
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,7 @@
 //! One addition under way on a blocking thread.
+//!
+//! Owns its progress, its cancellation and its place among the tasks of the node. What is read
+//! and stored is the business of [`super::import`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,7 @@
 //! Listing and reading what is held.
+//!
+//! Every chunk is hashed before it is handed on. Content that is still being downloaded is
+//! read by [`super::follow`]; files are written by [`super::export`].
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! The status of a download, as users see it.
+//!
+//! Translates the states of the machine and of records into phases, reasons and kinds of
+//! failure. When a status is published, the job decides.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
