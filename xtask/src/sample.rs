@@ -58,7 +58,7 @@ pub(crate) fn write_csv(path: &Path, lines: u64, edited: u64) -> Result<()> {
     let create = || -> io::Result<()> {
         let mut out = BufWriter::with_capacity(BUFFER, File::create(path)?);
         let mut dice = Xorshift::new(lines);
-        let every = if edited == 0 { u64::MAX } else { lines / edited };
+        let every = lines.checked_div(edited).unwrap_or(u64::MAX);
         for line in 0..lines {
             let [a, b, c, d, e] = std::array::from_fn(|_| dice.next());
             let fraction = |bits: u64| bits as f64 / u64::MAX as f64;

@@ -256,3 +256,42 @@ async fn end<T>(mut server: JoinHandle<T>) -> bool {
     let _ = server.await;
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn endless<T: Send + 'static>() -> JoinHandle<T> {
+        tokio::spawn(std::future::pending())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_by_itself_is_an_error_with_its_cause() {
+        let panics = tokio::spawn(async { panic!("expected by the test") });
+        let mut servers =
+            Servers { control: endless(), endpoint: Some(panics), metrics_addr: None };
+        let error = servers.ended().await;
+        let expected = |server| server == "the metrics endpoint";
+        assert!(
+            matches!(error, DaemonError::ServerEnded { server, source: Some(_) } if expected(server)),
+            "{error:?}"
+        );
+        let ended = tokio::spawn(async { Ok(()) });
+        let mut servers = Servers { control: ended, endpoint: None, metrics_addr: None };
+        let error = servers.ended().await;
+        assert!(matches!(error, DaemonError::ServerEnded { source: None, .. }), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_end_is_cut() {
+        for (endpoint, is_cut) in [(Some(endless()), true), (None, false)] {
+            let control = tokio::spawn(async { Ok(()) });
+            let start = Instant::now();
+            let servers = Servers { control, endpoint, metrics_addr: None };
+            assert_eq!(servers.join().await, !is_cut);
+            assert_eq!(start.elapsed() >= CALLS_TIMEOUT, is_cut);
+        }
+    }
+}

@@ -162,7 +162,7 @@ async fn answer(disk: &Disk, net: &NetHandle, request: Request) -> &'static str 
             let read = disk.run(move |store| metadata_for(store, &request)).await;
             let (response, outcome) = match read {
                 Ok(Some(response)) => (response, "found"),
-                Ok(None) => (metadata::Response::NotFound, "not found"),
+                Ok(None) => (metadata::Response::NotFound, "not_found"),
                 Err(error) => (metadata::Response::NotFound, store_failed(&error)),
             };
             let _ = net.respond_metadata(id, response).await;
@@ -199,7 +199,7 @@ fn chunks_of(
         };
         match &chunk {
             Some(chunk) => bytes += chunk.len() as u64,
-            None if outcome == "found" => outcome = "not found",
+            None if outcome == "found" => outcome = "not_found",
             None => {}
         }
         chunks.push(chunk);
@@ -212,7 +212,7 @@ fn chunks_of(
 
 fn store_failed(error: &StoreError) -> &'static str {
     tracing::error!(error = crate::error::report(error), "a request was not answered");
-    "store failed"
+    "store_failed"
 }
 
 fn metadata_for(

@@ -179,7 +179,7 @@ impl Reprovide {
         }
         let now = self.clock.now_ms();
         let (reached, label) = match &outcome {
-            Ok(0) => (0, "no node"),
+            Ok(0) => (0, "no_node"),
             Ok(reached) => (*reached, "sent"),
             Err(_) => (0, "failed"),
         };
