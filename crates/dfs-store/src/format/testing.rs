@@ -6,6 +6,7 @@ use std::io;
 use crate::engine::{Engine, Visit, Writes};
 use crate::error::StoreError;
 use crate::layout::{FAMILIES, Family};
+use crate::memory::MemoryEngine;
 use crate::store::EncodedRow;
 
 /// An engine whose writes fail after some.
@@ -78,6 +79,30 @@ pub(super) fn fill(engine: &dyn Engine, snapshot: &str) {
         writes.put(family.expect("a known family"), key, value);
     }
     engine.write(writes).expect("write");
+}
+
+/// Cuts a migration short after every number of writes, and runs it again: the result is
+/// that of an undisturbed run. Returns how many writes a whole run takes.
+pub(super) fn cut_short_anywhere(
+    snapshot: &str,
+    run: impl Fn(&dyn Engine) -> Result<(), StoreError>,
+    run_by_row: impl Fn(&dyn Engine) -> Result<(), StoreError>,
+) -> u32 {
+    let expected = MemoryEngine::default();
+    fill(&expected, snapshot);
+    run(&expected).expect("an undisturbed run");
+    let mut writes = 0;
+    loop {
+        let engine = MemoryEngine::default();
+        fill(&engine, snapshot);
+        let outcome = run_by_row(&Failing::after(&engine, writes));
+        run_by_row(&engine).expect("the second run");
+        assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
+        if outcome.is_ok() {
+            return writes;
+        }
+        writes += 1;
+    }
 }
 
 /// Every row.

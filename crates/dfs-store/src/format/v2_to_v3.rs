@@ -132,27 +132,16 @@ fn count(engine: &dyn Engine) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{Failing, dump, fill};
+    use crate::format::testing::{cut_short_anywhere, fill};
     use crate::memory::MemoryEngine;
 
     const FORMAT_2: &str = include_str!("../../tests/store/snapshots/format-2.txt");
 
     #[test]
     fn a_migration_that_is_cut_short_anywhere_can_be_run_again() {
-        let expected = MemoryEngine::default();
-        fill(&expected, FORMAT_2);
-        run(&expected).expect("an undisturbed run");
-        for writes in 0.. {
-            let engine = MemoryEngine::default();
-            fill(&engine, FORMAT_2);
-            let outcome = run_in_portions(&Failing::after(&engine, writes), 1);
-            run_in_portions(&engine, 1).expect("the second run");
-            assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
-            if outcome.is_ok() {
-                assert!(writes > 10, "every row is a portion: {writes}");
-                break;
-            }
-        }
+        let by_row = |engine: &dyn Engine| run_in_portions(engine, 1);
+        let writes = cut_short_anywhere(FORMAT_2, run, by_row);
+        assert!(writes > 10, "every row is a portion: {writes}");
     }
 
     #[test]

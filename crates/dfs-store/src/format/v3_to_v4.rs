@@ -245,7 +245,7 @@ impl HeldPages<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{Failing, dump, fill};
+    use crate::format::testing::cut_short_anywhere;
     use crate::memory::MemoryEngine;
     use crate::table::Table;
     use crate::tables::{Have, Haves};
@@ -254,20 +254,9 @@ mod tests {
 
     #[test]
     fn a_migration_that_is_cut_short_anywhere_can_be_run_again() {
-        let expected = MemoryEngine::default();
-        fill(&expected, FORMAT_3);
-        run(&expected).expect("an undisturbed run");
-        for writes in 0.. {
-            let engine = MemoryEngine::default();
-            fill(&engine, FORMAT_3);
-            let outcome = run_in_portions(&Failing::after(&engine, writes), 1, 1);
-            run_in_portions(&engine, 1, 1).expect("the second run");
-            assert_eq!(dump(&engine), dump(&expected), "cut short after {writes} writes");
-            if outcome.is_ok() {
-                assert!(writes > 6, "every row is a portion: {writes}");
-                break;
-            }
-        }
+        let by_row = |engine: &dyn Engine| run_in_portions(engine, 1, 1);
+        let writes = cut_short_anywhere(FORMAT_3, run, by_row);
+        assert!(writes > 6, "every row is a portion: {writes}");
     }
 
     #[test]
