@@ -7,7 +7,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use dfs_store::tables::{DownloadRecord, FileIdentity};
+use dfs_core::Cid;
+use dfs_store::tables::{DownloadRecord, Downloads, FileIdentity};
+use dfs_store::{Batch, Store, StoreError};
 
 use super::write_buffer::Progress;
 
@@ -21,6 +23,7 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Shared {
+    cid: Cid,
     /// What the job knows.
     record: Mutex<DownloadRecord>,
     /// The last progress that a commit has recorded. Held by the one commit that runs.
@@ -31,8 +34,9 @@ struct Shared {
 }
 
 impl Ledger {
-    pub(super) fn new(record: DownloadRecord) -> Self {
+    pub(super) fn new(cid: Cid, record: DownloadRecord) -> Self {
         let shared = Shared {
+            cid,
             record: Mutex::new(record),
             recorded: Mutex::default(),
             is_closed: RwLock::default(),
@@ -58,10 +62,22 @@ impl Ledger {
         known.is_some_and(|known| known.file.replace(file) != Some(file))
     }
 
-    /// Commits the record, with further rows, through `commit`. The commit does nothing
-    /// once the ledger is closed; it then has no outcome. `progress` is what holds once it
-    /// has succeeded.
-    pub(super) fn commit<T: Default, E>(
+    /// Commits the record and further rows in one batch. Does nothing once the ledger is
+    /// closed. `progress` is what holds once the commit has succeeded; `None` leaves it as it
+    /// is.
+    pub(super) fn commit(
+        &self,
+        store: &dyn Store,
+        progress: Option<Progress>,
+        mut rows: Batch,
+    ) -> Result<(), StoreError> {
+        self.commit_through(progress, |record| {
+            rows.put::<Downloads>(&self.shared.cid, record);
+            store.commit(&rows)
+        })
+    }
+
+    fn commit_through<T: Default, E>(
         &self,
         progress: Option<Progress>,
         commit: impl FnOnce(&DownloadRecord) -> Result<T, E>,
@@ -105,7 +121,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::write_buffer::tests::record;
+    use super::super::write_buffer::tests::{CID, record};
     use super::*;
 
     fn progress(chunks: u64) -> Progress {
@@ -114,12 +130,12 @@ mod tests {
 
     #[test]
     fn a_commit_writes_what_is_known_when_it_runs_and_what_is_durable() {
-        let ledger = Ledger::new(record());
+        let ledger = Ledger::new(CID, record());
         let seen = |progress| {
             let seen = |record: &DownloadRecord| {
                 Ok::<_, ()>(Some((record.timeout_s, record.bytes_done, record.chunks_done)))
             };
-            ledger.commit(progress, seen).expect("no error").expect("it is open")
+            ledger.commit_through(progress, seen).expect("no error").expect("it is open")
         };
         // A commit that was made ready before a change writes the change too.
         let late = || seen(Some(progress(2)));
@@ -127,16 +143,17 @@ mod tests {
         assert_eq!(seen(None), (7, 0, 0));
         assert_eq!(late(), (7, 200, 2));
         assert_eq!(seen(None), (7, 200, 2));
-        let failed: Result<Option<()>, _> = ledger.commit(Some(progress(3)), |_| Err("full"));
+        let failed: Result<Option<()>, _> =
+            ledger.commit_through(Some(progress(3)), |_| Err("full"));
         assert_eq!(failed, Err("full"));
         assert_eq!(seen(Some(progress(0))), (7, 200, 2), "nothing was recorded");
     }
 
     #[test]
     fn nothing_but_the_last_commit_follows_the_end() {
-        let ledger = Ledger::new(record());
+        let ledger = Ledger::new(CID, record());
         let last = ledger.close();
-        let commit = |ledger: &Ledger| ledger.commit(None, |_| Ok::<_, ()>(true));
+        let commit = |ledger: &Ledger| ledger.commit_through(None, |_| Ok::<_, ()>(true));
         assert_eq!(commit(&ledger), Ok(false));
         assert_eq!(commit(&last), Ok(true));
     }

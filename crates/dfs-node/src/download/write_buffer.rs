@@ -10,8 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dfs_core::{ChunkHash, Cid};
-use dfs_store::tables::Downloads;
+use dfs_core::ChunkHash;
 use dfs_store::{Batch, Link, Portion, Store, StoreError};
 
 use super::ledger::Ledger;
@@ -95,7 +94,6 @@ impl Put {
 #[derive(Clone)]
 pub(super) struct Sink {
     pub(super) store: Arc<dyn Store>,
-    pub(super) cid: Cid,
     /// The file that they are linked to instead of being stored.
     pub(super) linked: Option<LinkedOutput>,
     pub(super) ledger: Ledger,
@@ -116,10 +114,7 @@ impl Sink {
             output.sync(&mut rows)?;
         }
         puts.iter().for_each(|put| put.clone().record(&mut rows));
-        self.ledger.commit(Some(progress), |record| {
-            rows.put::<Downloads>(&self.cid, record);
-            Ok(self.store.commit(&rows)?)
-        })
+        Ok(self.ledger.commit(&*self.store, Some(progress), rows)?)
     }
 }
 
@@ -371,7 +366,8 @@ impl Write {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use dfs_store::tables::{DownloadRecord, DownloadState};
+    use dfs_core::Cid;
+    use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
     use dfs_store::{MemoryStore, Tables};
 
     const DONE: Progress = Progress { bytes: 0, chunks: 0 };
@@ -397,11 +393,11 @@ pub(super) mod tests {
         (ChunkHash::of(&n.to_le_bytes()), chunk)
     }
 
-    const CID: Cid = Cid::from_bytes([0; 32]);
+    pub(in crate::download) const CID: Cid = Cid::from_bytes([0; 32]);
 
     fn sink() -> Sink {
-        let ledger = Ledger::new(record());
-        Sink { store: Arc::new(MemoryStore::default()), cid: CID, linked: None, ledger }
+        let ledger = Ledger::new(CID, record());
+        Sink { store: Arc::new(MemoryStore::default()), linked: None, ledger }
     }
 
     /// Performs a write without progress.

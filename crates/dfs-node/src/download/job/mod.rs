@@ -1,9 +1,9 @@
 //! One download: a task that carries out the actions of the state machine.
 //!
 //! The job fetches, saves as it goes ([`saving`]), and then writes out
-//! ([`write_out`]); [`event`] says what reaches it. Everything it waits for while it fetches is a future in one set, a
-//! stream of another, or a branch of one `select`. So cancelling means leaving the loop:
-//! requests, searches and pauses are dropped.
+//! ([`write_out`]); [`event`] says what reaches it. Everything it waits for while it
+//! fetches is a future in one set, a stream of another, or a branch of one `select`. So
+//! cancelling means leaving the loop: requests, searches and pauses are dropped.
 
 mod answers;
 mod discovery;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use dfs_core::{Cid, Header, Manifest, Page, PageProof};
 use dfs_net::{NetHandle, PeerId, Rate};
-use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Downloads, Pages};
+use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Pages};
 use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::{Action, Config, Download, Event, Fault, Status, Wait};
 use dfs_wire::metadata::Description;
@@ -46,7 +46,7 @@ use crate::error::FailureKind;
 use crate::limits::MAX_EARLY_BYTES;
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
-use crate::timing::{DISK_FULL_RETRY, DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
+use crate::timing::{DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
 use answers::{fault, results_at_once, results_of};
 use early::Early;
 pub(super) use event::JobCommand;
@@ -128,7 +128,7 @@ impl Job {
         Self {
             machine: machine(cid, &record),
             cid,
-            ledger: Ledger::new(record.clone()),
+            ledger: Ledger::new(cid, record.clone()),
             record,
             loaded: HashSet::new(),
             is_linked_in_place: false,
@@ -383,13 +383,9 @@ impl Job {
     /// kill.
     fn acknowledge(&mut self, respond_to: oneshot::Sender<Result<(), StoreError>>) {
         self.note_record();
-        let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
+        let (disk, ledger) = (self.disk.clone(), self.ledger.clone());
         self.tasks.spawn(async move {
-            let commit = disk.run(move |store| {
-                ledger.commit(None, |record| {
-                    store.commit(Batch::default().put::<Downloads>(&cid, record))
-                })
-            });
+            let commit = disk.run(move |store| ledger.commit(store, None, Batch::default()));
             // The error means that the caller has gone.
             let _ = respond_to.send(commit.await);
         });
@@ -440,12 +436,7 @@ impl Job {
             }
             JobEvent::NoRoom { index, root, page, error } => {
                 let again = self.commit_page(index, root, page);
-                self.running.push(Box::pin(async move {
-                    tokio::time::sleep(DISK_FULL_RETRY).await;
-                    again.await
-                }));
-                self.page_waits = true;
-                self.store_is_full(&error.into())
+                self.retry_when_full(again, error)
             }
             JobEvent::Checked(held) => {
                 let is_first = !std::mem::replace(&mut self.is_checked, true);
@@ -466,12 +457,7 @@ impl Job {
             }
             JobEvent::NotChecked(error) => {
                 let again = self.check();
-                self.running.push(Box::pin(async move {
-                    tokio::time::sleep(DISK_FULL_RETRY).await;
-                    again.await
-                }));
-                self.page_waits = true;
-                self.store_is_full(&error.into())
+                self.retry_when_full(again, error)
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }

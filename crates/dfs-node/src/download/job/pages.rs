@@ -2,7 +2,6 @@
 //! chunks of a page are there.
 
 use dfs_core::{Page, Subtree};
-use dfs_store::tables::Downloads;
 use dfs_store::{Batch, StoreError};
 
 use super::{Job, JobEvent, JobFuture};
@@ -47,11 +46,9 @@ impl Job {
             let commit = disk.run(move |store| {
                 if !is_stored {
                     // One batch stores the page and its root in the record.
-                    ledger.commit(None, |record| {
-                        let mut batch = Batch::default();
-                        batch.put_page(cid.into(), root.hash, committed.clone());
-                        store.commit(batch.put::<Downloads>(&cid, record))
-                    })?;
+                    let mut rows = Batch::default();
+                    rows.put_page(cid.into(), root.hash, committed.clone());
+                    ledger.commit(store, None, rows)?;
                 }
                 let leaves = committed.leaves();
                 let there = ledger.unless_closed(|| presence::present(store, leaves, links))?;

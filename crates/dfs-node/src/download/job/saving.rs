@@ -1,23 +1,24 @@
 //! What a job puts into the store: verified chunks, its progress, and at the
 //! end the item; and the wait while the disk is full.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use dfs_core::Manifest;
-use dfs_store::tables::{DownloadState, Item, Items, Manifests};
-use dfs_store::{Batch, Tables};
+use dfs_store::tables::{DownloadRecord, DownloadState, Item, Items, Manifests};
+use dfs_store::{Batch, StoreError, Tables};
 use dfs_transfer::Event;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::outputs::remove_unfinished;
-use super::{Job, Placement, Stop, Written, ended, failed, path_of, stopped};
-use crate::blocking::blocking;
+use super::{Job, JobFuture, Placement, Stop, Written, ended, failed, path_of, stopped};
+use crate::blocking::{Disk, blocking};
 use crate::clock::now_ms;
 use crate::content::draft::Draft;
 use crate::content::target::Target;
-use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write, WriteBuffer};
+use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write};
 use crate::error::{FailureKind, NodeError, report};
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
 
@@ -59,6 +60,20 @@ impl Job {
         self.feed(Event::StoreFull { retry })
     }
 
+    /// Waits until the store is tried again, and then does the work that found it full.
+    pub(super) fn retry_when_full(
+        &mut self,
+        again: JobFuture,
+        error: StoreError,
+    ) -> Result<(), Stop> {
+        self.running.push(Box::pin(async move {
+            sleep(DISK_FULL_RETRY).await;
+            again.await
+        }));
+        self.page_waits = true;
+        self.store_is_full(&error.into())
+    }
+
     /// What the file has is in the store, and takes room twice; unless it is the only copy.
     fn give_up_placement(&mut self) {
         if self.record.file.is_none() {
@@ -92,10 +107,8 @@ impl Job {
             return Ok(());
         }
         self.start_save();
-        let mut buffer = std::mem::replace(&mut self.buffer, WriteBuffer::new());
-        let write = buffer.next_write(now, self.progress());
-        self.buffer = buffer;
-        if let Some(write) = write {
+        let progress = self.progress();
+        if let Some(write) = self.buffer.next_write(now, progress) {
             self.note_record();
             let sink = self.sink();
             let (target, mut placement) = self.lend_placement();
@@ -137,7 +150,7 @@ impl Job {
     pub(super) fn sink(&self) -> Sink {
         let store = Arc::clone(self.disk.store());
         let (linked, ledger) = (self.linked_output(), self.ledger.clone());
-        Sink { store, cid: self.cid, linked, ledger }
+        Sink { store, linked, ledger }
     }
 
     /// What holds once all chunks gathered so far are durable.
@@ -147,26 +160,8 @@ impl Job {
 
     /// Stores the item: from now on the content is held.
     pub(super) async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
-        let name = self.record.destinations.first().and_then(|destination| {
-            let path = path_of(destination);
-            path.file_name().map(|name| name.to_string_lossy().into_owned())
-        });
-        let (disk, cid) = (self.disk.clone(), self.cid);
-        // An addition may have stored it in the meantime.
-        let known = disk.run(move |store| store.get::<Items>(&cid)).await.map_err(failed)?;
-        let files: Vec<_> = self.record.file.into_iter().collect();
-        let item = match known {
-            Some(known) => Item { used_ms: now_ms(), ..known },
-            None => Item {
-                header: *manifest.header(),
-                name,
-                added_ms: now_ms(),
-                public: false,
-                pinned: false,
-                used_ms: now_ms(),
-                files,
-            },
-        };
+        let item = item(&self.disk, &self.record, manifest).await.map_err(failed)?;
+        let cid = self.cid;
         loop {
             self.note_record();
             let write = self.buffer.take_rest(self.progress());
@@ -251,12 +246,12 @@ impl Job {
             // What it has not recorded, the last write below does.
             self.buffer.saved(matches!(saved, Ok(Ok(()))));
         }
-        let progress = if self.record.state == DownloadState::Done {
+        let is_done = self.record.state == DownloadState::Done;
+        let progress = if is_done {
             Progress { bytes: self.record.bytes_done, chunks: self.record.chunks_done }
         } else {
             self.progress()
         };
-        let is_done = self.record.state == DownloadState::Done;
         let temporary = if is_done { Vec::new() } else { self.temporary_files() };
         let unfinished =
             if is_done { std::mem::take(&mut self.record.leftovers) } else { Vec::new() };
@@ -295,6 +290,29 @@ impl Job {
         let result = blocking(last).await;
         result.map(drop).map_err(|failed| failed.error)
     }
+}
+
+/// The item of the content. An addition may have stored it in the meantime.
+async fn item(
+    disk: &Disk,
+    record: &DownloadRecord,
+    manifest: &Manifest,
+) -> Result<Item, StoreError> {
+    let cid = manifest.cid();
+    if let Some(known) = disk.run(move |store| store.get::<Items>(&cid)).await? {
+        return Ok(Item { used_ms: now_ms(), ..known });
+    }
+    let first = record.destinations.first().map(path_of);
+    let name = first.as_deref().and_then(Path::file_name);
+    Ok(Item {
+        header: *manifest.header(),
+        name: name.map(|name| name.to_string_lossy().into_owned()),
+        added_ms: now_ms(),
+        public: false,
+        pinned: false,
+        used_ms: now_ms(),
+        files: record.file.into_iter().collect(),
+    })
 }
 
 /// Completes the file that chunks are linked to, before the content counts as held: a chunk

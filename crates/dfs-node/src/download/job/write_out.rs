@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dfs_core::{Cid, Manifest};
-use dfs_store::tables::{Destination, Downloads};
+use dfs_core::Manifest;
+use dfs_store::tables::Destination;
 use dfs_store::{Batch, FileIdentity, Store, StoreError};
 
 use super::{Job, Phase, Stop, path_of, stopped};
@@ -65,7 +65,7 @@ impl Job {
         let (store, content) = (Arc::clone(self.disk.store()), manifest.clone());
         let target = self.target(destination, manifest.header().size());
         let placed = self.placement.as_mut().and_then(|placement| placement.take(&target));
-        let (cid, ledger, is_in_place) = (self.cid, self.ledger.clone(), self.is_linked_in_place);
+        let (ledger, is_in_place) = (self.ledger.clone(), self.is_linked_in_place);
         let work = blocking(move || {
             let go_on = || flag.load(Ordering::Relaxed);
             let progress = |bytes| {
@@ -77,7 +77,7 @@ impl Job {
                     output.link_all(&*store, &content, &go_on).map(|()| true)
                 }
                 Some(output) => {
-                    let record = |file| record_file(&*store, cid, &ledger, index, file);
+                    let record = |file| record_file(&*store, &ledger, index, file);
                     output.publish(&*store, &content, placed, &go_on, progress, record)
                 }
                 None => {
@@ -85,7 +85,7 @@ impl Job {
                     if !export::fill(&*store, &content, &mut draft, progress)? {
                         return Ok(false);
                     }
-                    record_file(&*store, cid, &ledger, index, draft.identity()?)?;
+                    record_file(&*store, &ledger, index, draft.identity()?)?;
                     draft.publish()?;
                     Ok(true)
                 }
@@ -127,7 +127,6 @@ impl Job {
 /// without room for that does not keep the content from the user.
 fn record_file(
     store: &dyn Store,
-    cid: Cid,
     ledger: &Ledger,
     index: usize,
     file: FileIdentity,
@@ -135,9 +134,7 @@ fn record_file(
     if !ledger.note_file(index, file) {
         return Ok(());
     }
-    let committed =
-        ledger.commit(None, |record| store.commit(Batch::default().put::<Downloads>(&cid, record)));
-    match committed {
+    match ledger.commit(store, None, Batch::default()) {
         Err(StoreError::NoSpace { .. }) => Ok(()),
         committed => committed,
     }
