@@ -1,8 +1,8 @@
 //! How many bytes a peer may owe at once.
 //!
 //! Enough to keep its line busy: twice what it sends in a round trip, and what it sends
-//! while this node is busy with something else. The credit starts small and doubles while the measured rate grows, as in the startup of
-//! BBR; then it follows rate and round trip.
+//! while this node is busy with something else. The credit starts small and doubles while
+//! the measured rate grows, as in the startup of BBR; then it follows rate and round trip.
 
 use std::time::{Duration, Instant};
 

@@ -310,9 +310,7 @@ impl Temporary {
         self.published = true;
         File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(write)
     }
-}
 
-impl Temporary {
     /// Takes over mode and, where the system permits it, owner of the file that is about to be
     /// replaced.
     fn take_over_mode(&self, path: &Path) -> io::Result<()> {
@@ -334,7 +332,7 @@ impl Drop for Temporary {
         let is_own = || {
             let here = self.file.metadata().ok()?;
             let there = fs::symlink_metadata(&self.path).ok()?;
-            Some((here.dev(), here.ino()) == (there.dev(), there.ino()))
+            Some(links::is_same(links::identity(&here), links::identity(&there)))
         };
         if !self.published && is_own() == Some(true) {
             let _ = fs::remove_file(&self.path);

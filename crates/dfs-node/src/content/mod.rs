@@ -2,9 +2,9 @@
 //!
 //! [`Content`] is the handle. [`import`] turns bytes into chunks, pages and a
 //! manifest; [`adding`] is one addition under way; [`export`] writes content
-//! to files, each a [`draft`] first; [`target`] says where to; [`links`] looks at files of the user that content is
-//! linked to; [`read`] lists and reads, and [`follow`] reads what is
-//! being downloaded; [`remove`] removes.
+//! to files, each a [`draft`] first; [`target`] says where to; [`links`] looks at
+//! files of the user that content is linked to; [`read`] lists and reads, and
+//! [`follow`] reads what is being downloaded; [`remove`] removes.
 
 mod adding;
 pub(crate) mod draft;

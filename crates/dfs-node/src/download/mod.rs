@@ -2,11 +2,11 @@
 //!
 //! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
 //! them, a task that carries out what the state machine of `dfs-transfer`
-//! decides; [`ledger`] commits its record; [`turns`] limits how many of them fetch at the same time;
-//! [`write_buffer`] gathers verified chunks on their way into the store, and
-//! [`placement`] writes them to the file of the user on the same way; [`recent`] keeps them
-//! for readers that follow; [`presence`] says which chunks need not be fetched, and
-//! [`linked_output`] is a file that is to be the only copy.
+//! decides; [`ledger`] commits its record; [`turns`] limits how many of them fetch at
+//! the same time; [`write_buffer`] gathers verified chunks on their way into the store,
+//! and [`placement`] writes them to the file of the user on the same way; [`recent`]
+//! keeps them for readers that follow; [`presence`] says which chunks need not be
+//! fetched, and [`linked_output`] is a file that is to be the only copy.
 
 mod job;
 mod ledger;
