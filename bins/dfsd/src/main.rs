@@ -4,12 +4,12 @@
 #![warn(clippy::print_stderr)]
 
 mod args;
+mod process;
 
 use std::time::Duration;
 
 use clap::Parser;
 use dfs_daemon::{DaemonError, Ending, Log, print_error};
-use tokio::runtime::Runtime;
 
 use args::Args;
 
@@ -25,7 +25,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    start_with_one_arena();
+    process::start_with_allocator_settings();
     let args = Args::parse();
     if let Err(error) = dfs_daemon::survive_file_size_limit() {
         print_error(&format!("dfsd: cannot handle signals: {error}"));
@@ -38,7 +38,7 @@ fn main() {
             std::process::exit(USAGE);
         }
     };
-    let runtime = match Runtime::new() {
+    let runtime = match process::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             print_error(&format!("dfsd: cannot start threads: {error}"));
@@ -61,31 +61,6 @@ fn main() {
     // An ordinary exit runs the destructors of RocksDB, which wait for its own
     // threads, or free what blocking threads still use.
     signal_hook::low_level::exit(code)
-}
-
-/// Starts the program again in this process, with one arena for the C library's allocator,
-/// unless the user has set the number.
-///
-/// RocksDB allocates there. By default it takes an arena for each thread that meets another
-/// one at the lock, and each keeps what was freed: 500 MiB instead of 190 for a node that has
-/// served 30 downloads. The library reads the number when a process starts, and there is no
-/// safe call for it.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn start_with_one_arena() {
-    use std::os::unix::process::CommandExt;
-
-    const ARENAS: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(ARENAS).is_some() {
-        return;
-    }
-    let Ok(program) = std::env::current_exe() else { return };
-    let mut again = std::process::Command::new(program);
-    let mut args = std::env::args_os();
-    if let Some(name) = args.next() {
-        again.arg0(name);
-    }
-    // It returns only if the program cannot be started. It then goes on with more memory.
-    let _ = again.args(args).env(ARENAS, "1").exec();
 }
 
 async fn run(args: Args, log: &Log) -> Result<Ending, DaemonError> {
