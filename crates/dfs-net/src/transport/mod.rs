@@ -9,11 +9,11 @@ mod cork;
 mod mux;
 mod secure;
 mod tls;
+mod tls_stream;
 mod verify;
 
 use std::time::Duration;
 
-use futures::io::BufReader;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
@@ -25,11 +25,6 @@ pub(crate) use mux::FRAME;
 use mux::Yamux;
 use secure::Secure;
 
-/// Bytes read from a socket at a time. Noise reads 8 KiB at a time, and TLS
-/// less than a record, so without a buffer most of the time goes into calls of
-/// the system.
-const READ_BUFFER: usize = 128 << 10;
-
 /// A transport whose connections are encrypted, authenticated and multiplexed.
 /// A connection that is not all of that within `setup` is given up.
 pub(crate) fn build(
@@ -37,7 +32,6 @@ pub(crate) fn build(
     setup: Duration,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SetupError> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map(|socket, _| BufReader::with_capacity(READ_BUFFER, socket))
         .upgrade(Version::V1Lazy)
         .authenticate(Secure::new(keypair)?)
         .multiplex(Yamux)

@@ -4,14 +4,13 @@
 use std::io;
 
 use futures::future::{BoxFuture, Either};
-use futures::io::{AsyncRead, AsyncWrite};
-use futures_rustls::TlsStream;
+use futures::io::{AsyncRead, AsyncWrite, BufReader};
 use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise};
 
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::error::SetupError;
 
 /// The upgrade of a connection to an encrypted one with a known peer.
@@ -22,7 +21,10 @@ pub(super) struct Secure {
 }
 
 /// A stream under either protocol.
-type Secured<C> = Either<TlsStream<C>, noise::Output<C>>;
+type Secured<C> = Either<tls::Stream<C>, noise::Output<BufReader<C>>>;
+
+/// Bytes that are read at a time from a socket under Noise, which itself asks for 8 KiB.
+const NOISE_BUFFER: usize = 128 << 10;
 
 /// What was negotiated.
 #[derive(Clone)]
@@ -73,6 +75,7 @@ where
                     Ok((peer, Either::Left(stream)))
                 }
                 Protocol::Noise(name) => {
+                    let socket = BufReader::with_capacity(NOISE_BUFFER, socket);
                     let upgraded = self.noise.upgrade_inbound(socket, name).await;
                     let (peer, stream) = upgraded.map_err(io::Error::other)?;
                     Ok((peer, Either::Right(stream)))
@@ -98,6 +101,7 @@ where
                     Ok((peer, Either::Left(stream)))
                 }
                 Protocol::Noise(name) => {
+                    let socket = BufReader::with_capacity(NOISE_BUFFER, socket);
                     let upgraded = self.noise.upgrade_outbound(socket, name).await;
                     let (peer, stream) = upgraded.map_err(io::Error::other)?;
                     Ok((peer, Either::Right(stream)))

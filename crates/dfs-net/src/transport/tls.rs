@@ -11,23 +11,25 @@ use std::iter;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use futures::io::{AsyncRead, AsyncWrite};
-use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use libp2p::PeerId;
 use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::identity::Keypair;
 use libp2p_tls::certificate;
+use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, CommonState, ServerConfig, SupportedCipherSuite};
 
+use super::tls_stream::TlsStream;
 use super::verify::Libp2pCertificate;
 use crate::error::SetupError;
 
@@ -110,18 +112,23 @@ impl UpgradeInfo for Tls {
     }
 }
 
+/// A stream that this end, or the other one, has opened.
+pub(super) type Stream<C> =
+    Either<TlsStream<C, UnbufferedClientConnection>, TlsStream<C, UnbufferedServerConnection>>;
+
 impl<C> InboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<C>);
+    type Output = (PeerId, Stream<C>);
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Output>>;
 
     fn upgrade_inbound(self, socket: C, _: &'static str) -> Self::Future {
         Box::pin(async move {
-            let stream = TlsAcceptor::from(self.server).accept(socket).await?;
-            identified(stream.into())
+            let session = UnbufferedServerConnection::new(self.server).map_err(io::Error::other)?;
+            let stream = TlsStream::join(socket, session).await?;
+            Ok((peer_behind(stream.common())?, Either::Right(stream)))
         })
     }
 }
@@ -130,7 +137,7 @@ impl<C> OutboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<C>);
+    type Output = (PeerId, Stream<C>);
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Output>>;
 
@@ -138,22 +145,21 @@ where
         Box::pin(async move {
             // rustls asks for a name. It is not sent, and the certificate names none.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-            let stream = TlsConnector::from(self.client).connect(name, socket).await?;
-            identified(stream.into())
+            let session = UnbufferedClientConnection::new(self.client, name);
+            let stream = TlsStream::join(socket, session.map_err(io::Error::other)?).await?;
+            Ok((peer_behind(stream.common())?, Either::Left(stream)))
         })
     }
 }
 
 /// Names the peer that the certificate of a finished handshake belongs to. libp2p
 /// compares it with the peer that was dialled.
-fn identified<C>(stream: TlsStream<C>) -> io::Result<(PeerId, TlsStream<C>)> {
-    let (_, connection) = stream.get_ref();
-    let peer = match connection.peer_certificates() {
-        Some([only]) => peer_of(only)?,
+fn peer_behind(connection: &CommonState) -> io::Result<PeerId> {
+    match connection.peer_certificates() {
+        Some([only]) => peer_of(only),
         // The verifier has refused anything else.
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not one certificate")),
-    };
-    Ok((peer, stream))
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not one certificate")),
+    }
 }
 
 fn peer_of(certificate: &CertificateDer<'_>) -> io::Result<PeerId> {
@@ -165,46 +171,50 @@ fn peer_of(certificate: &CertificateDer<'_>) -> io::Result<PeerId> {
 #[cfg(test)]
 mod tests {
     use futures::io::{AsyncReadExt, AsyncWriteExt};
-    use rustls::CipherSuite;
     use tokio_util::compat::TokioAsyncReadCompatExt;
 
     use super::*;
 
-    /// Joins two upgrades; returns the peers that each end sees, and the cipher.
-    async fn handshake<A, B>(client: A, server: B) -> (PeerId, PeerId, CipherSuite)
+    type Socket = tokio_util::compat::Compat<tokio::io::DuplexStream>;
+
+    /// Joins two upgrades. Returns the peer that each end sees, and both streams.
+    async fn handshake<A, B, X, Y>(client: A, server: B) -> ((PeerId, X), (PeerId, Y))
     where
-        A: OutboundConnectionUpgrade<
-                tokio_util::compat::Compat<tokio::io::DuplexStream>,
-                Output = (PeerId, TlsStream<tokio_util::compat::Compat<tokio::io::DuplexStream>>),
-                Error: std::fmt::Debug,
-            > + UpgradeInfo<Info = &'static str>,
-        B: InboundConnectionUpgrade<
-                tokio_util::compat::Compat<tokio::io::DuplexStream>,
-                Output = (PeerId, TlsStream<tokio_util::compat::Compat<tokio::io::DuplexStream>>),
-                Error: std::fmt::Debug,
-            > + UpgradeInfo<Info = &'static str>,
+        A: OutboundConnectionUpgrade<Socket, Output = (PeerId, X), Error: std::fmt::Debug>
+            + UpgradeInfo<Info = &'static str>,
+        B: InboundConnectionUpgrade<Socket, Output = (PeerId, Y), Error: std::fmt::Debug>
+            + UpgradeInfo<Info = &'static str>,
     {
         let (here, there) = tokio::io::duplex(64 << 10);
         let (dialled, accepted) = futures::join!(
             client.upgrade_outbound(here.compat(), PROTOCOL),
             server.upgrade_inbound(there.compat(), PROTOCOL),
         );
-        let (at_client, mut dialled) = dialled.expect("the client's handshake");
-        let (at_server, mut accepted) = accepted.expect("the server's handshake");
-        let cipher = dialled.get_ref().1.negotiated_cipher_suite().expect("a cipher").suite();
-        let (sent, read) = futures::join!(
-            async {
-                dialled.write_all(b"hello").await?;
-                dialled.flush().await
-            },
-            async {
-                let mut bytes = [0; 5];
-                accepted.read_exact(&mut bytes).await.map(|()| bytes)
+        (dialled.expect("the client's handshake"), accepted.expect("the server's handshake"))
+    }
+
+    /// Sends more than any buffer holds from one end to the other, as it is read in small
+    /// and large pieces.
+    async fn send(from: &mut (impl AsyncWrite + Unpin), to: &mut (impl AsyncRead + Unpin)) {
+        let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let write = async {
+            for piece in content.chunks(70_001) {
+                from.write_all(piece).await?;
             }
-        );
+            from.flush().await
+        };
+        let read = async {
+            let mut arrived = vec![0; content.len()];
+            let (small, large) = arrived.split_at_mut(100_000);
+            for piece in small.chunks_mut(999) {
+                to.read_exact(piece).await?;
+            }
+            to.read_exact(large).await?;
+            Ok::<_, io::Error>(arrived)
+        };
+        let (sent, arrived) = futures::join!(write, read);
         sent.expect("written");
-        assert_eq!(&read.expect("read"), b"hello");
-        (at_client, at_server, cipher)
+        assert!(arrived.expect("read") == content, "other bytes");
     }
 
     #[tokio::test]
@@ -216,9 +226,14 @@ mod tests {
             let client = Tls::with_suites(&a, &suites).expect("a client");
             // The server prefers the other order.
             let server = Tls::with_suites(&b, &preferred_suites(!has_aes)).expect("a server");
-            let (at_client, at_server, cipher) = handshake(client, server).await;
+            let ((at_client, mut dialled), (at_server, mut accepted)) =
+                handshake(client, server).await;
             assert_eq!((at_client, at_server), names);
-            assert_eq!(cipher, suites[0].suite());
+            let Either::Left(client) = &dialled else { panic!("the client accepted") };
+            let cipher = client.common().negotiated_cipher_suite().expect("a cipher");
+            assert_eq!(cipher.suite(), suites[0].suite());
+            send(&mut dialled, &mut accepted).await;
+            send(&mut accepted, &mut dialled).await;
         }
     }
 
@@ -229,10 +244,24 @@ mod tests {
             Tls::new(&a).expect("our upgrade"),
             libp2p_tls::Config::new(&b).expect("the stock upgrade"),
         );
-        let (peer, _, _) = handshake(ours.clone(), theirs.clone()).await;
+        let ((peer, mut here), (_, mut there)) = handshake(ours.clone(), theirs.clone()).await;
         assert_eq!(peer, b.public().to_peer_id());
-        let (peer, _, _) = handshake(theirs, ours).await;
+        send(&mut here, &mut there).await;
+        send(&mut there, &mut here).await;
+        // A peer may change its keys at any time, and ask this end for the same.
+        let futures_rustls::TlsStream::Server(server) = &mut there else { panic!("a client") };
+        server.get_mut().1.refresh_traffic_keys().expect("new keys");
+        send(&mut there, &mut here).await;
+        send(&mut here, &mut there).await;
+
+        let ((peer, mut there), (_, mut here)) = handshake(theirs, ours).await;
         assert_eq!(peer, a.public().to_peer_id());
+        send(&mut here, &mut there).await;
+        send(&mut there, &mut here).await;
+        there.close().await.expect("closed");
+        assert_eq!(here.read(&mut [0; 9]).await.expect("an end"), 0);
+        here.close().await.expect("closed");
+        assert_eq!(there.read(&mut [0; 9]).await.expect("an end"), 0);
     }
 
     /// Joins any client and any server; returns what each of them makes of the
