@@ -20,6 +20,11 @@ use crate::tls::{DialError, Fingerprint, Pinned};
 use crate::token::{self, Token, TokenError};
 use crate::{MAX_MESSAGE, MAX_SOCKET_PATH};
 
+/// Bytes of one frame of HTTP/2 that a client takes. With the default of 16 KiB, each part of
+/// a content would come in dozens of frames. The daemon keeps to the default: it reads a whole
+/// frame before it knows who sent it.
+const MAX_FRAME: u32 = 1 << 20;
+
 /// A connected client.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
@@ -201,6 +206,7 @@ fn transport(endpoint: &Endpoint) -> Transport {
     Channel::from_shared(endpoint.plain_url())
         .expect("an endpoint is a valid URL")
         .connect_timeout(CONNECT_TIMEOUT)
+        .max_frame_size(MAX_FRAME)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
 }

@@ -86,7 +86,7 @@ pub(crate) const MAX_MISSES: u32 = 64;
 /// Bytes that the store reads for one stream at a time: reading stops after the chunk
 /// that reaches them. Kept to by dfs-node, which reads the chunks; room for them is taken
 /// in `exchange/chunks/budget`.
-pub(crate) const BATCH: u32 = 512 << 10;
+pub(crate) const BATCH: u32 = 1 << 20;
 /// Default for `NetConfig::max_served_bytes`.
 pub(crate) const MAX_SERVED_BYTES: u64 = 32 << 20;
 /// Bytes per second that a peer has to read while others wait for room. A slower
