@@ -8,6 +8,7 @@ mod chart;
 mod contenders;
 mod dedup;
 mod figures;
+mod inner;
 mod machine;
 mod node;
 mod report;

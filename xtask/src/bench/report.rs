@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result};
 use super::chart;
 use super::figures::{Figures, Unit};
 use super::transfer::{
-    ADD, COPY, CSV_VERSION, DFS_ADD, DFS_ADD_HELD, DFS_ADD_LINKED, GET, GET_DISCARDED, GET_LINKED,
-    MEMORY, MOVE, ONLY_HASH, SMALL_FILES, TINY, VERSION, WRITTEN,
+    ADD, COPY, CPU, CSV_VERSION, DFS_ADD, DFS_ADD_HELD, DFS_ADD_LINKED, FIRST_BYTE, GET,
+    GET_DISCARDED, GET_LINKED, MEMORY, MOVE, ONLY_HASH, RAW, SMALL_FILES, TINY, TO_FIRST_BYTE,
+    VERSION, WRITTEN,
 };
 
 /// The report stands between these lines of the document.
@@ -143,6 +144,13 @@ impl Report<'_> {
             most("bytes written by an `add`, %", ours(WRITTEN, DFS_ADD), 105.0, 102.0),
             least("contents of 4 KiB a second", ours(SMALL_FILES, GET), 200.0, 300.0),
             most("`get` of 1 KiB, ms", ours(TINY, GET), 10.0, 7.0),
+            most("1 KiB to the first byte, ms", ours(FIRST_BYTE, TO_FIRST_BYTE), 5.0, 2.0),
+            most(
+                "processor time of `get --link`, over the network alone",
+                over(ours(CPU, GET_LINKED), ours(CPU, RAW)),
+                1.5,
+                1.3,
+            ),
             most("peak memory of any daemon, MiB", memory, 384.0, 320.0),
             most("bytes for a version, %", ours(VERSION, GET), 0.5, 0.3),
             most("bytes for an edited CSV file, %", ours(CSV_VERSION, GET), 9.0, 7.5),

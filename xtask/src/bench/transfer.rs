@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::contenders::{self, Contender, Installed};
 use super::figures::{Figures, Unit, median};
+use super::inner;
 use super::machine;
 use super::node::{self, Pair, text};
 use super::report;
@@ -45,6 +46,7 @@ pub(super) const CPU: &str = "processor time per GiB, both ends";
 pub(super) const ADD: &str = "add a large file";
 pub(super) const WRITTEN: &str = "bytes written by an add, of the bytes of the file";
 pub(super) const SMALL_FILES: &str = "1,000 contents of 4 KiB, one get each, 8 at a time";
+pub(super) const FIRST_BYTE: &str = "1 KiB from a connected provider, inside of the node";
 pub(super) const TINY: &str = "get of 1 KiB, the whole command";
 pub(super) const MEMORY: &str = "peak memory of a daemon";
 pub(super) const VERSION: &str = "fetched for a version with 1 MiB inserted";
@@ -54,6 +56,9 @@ pub(super) const CSV_VERSION: &str = "fetched for a CSV file with 200 of 4,150,0
 pub(super) const GET: &str = "dfs get";
 pub(super) const GET_LINKED: &str = "dfs get --link";
 pub(super) const GET_DISCARDED: &str = "dfs get -o - > /dev/null";
+pub(super) const RAW: &str = "raw: the network alone, zeros, no store";
+pub(super) const TO_FIRST_BYTE: &str = "to the first byte";
+const TO_LAST_BYTE: &str = "to the end of the download";
 pub(super) const DFS_ADD: &str = "dfs add";
 pub(super) const DFS_ADD_HELD: &str = "dfs add, held already";
 pub(super) const DFS_ADD_LINKED: &str = "dfs add --link";
@@ -89,6 +94,7 @@ pub(crate) fn transfer(workspace: &Workspace, options: &Options) -> Result<()> {
         "--package",
         "dfsctl",
     ]))?;
+    inner::build(workspace)?;
     let work = tempfile::Builder::new().prefix("dfs-bench-").tempdir();
     let work = work.context("a work directory")?;
     let run =
@@ -105,6 +111,7 @@ pub(crate) fn transfer(workspace: &Workspace, options: &Options) -> Result<()> {
     for round in 0..options.rounds {
         println!("Round {} of {}.", round + 1, options.rounds);
         run.round(round, &large, &mut contenders, &mut figures)?;
+        inner_figures(workspace, &mut figures)?;
     }
     println!("Memory and versions.");
     run.many(&mut figures)?;
@@ -120,6 +127,17 @@ pub(crate) fn transfer(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.write {
         report.write(&workspace.root.join("docs"))?;
     }
+    Ok(())
+}
+
+/// What the benches of our crates measure.
+fn inner_figures(workspace: &Workspace, figures: &mut Figures) -> Result<()> {
+    let raw = inner::run(workspace, inner::RAW)?;
+    figures.add(MOVE, RAW, Unit::MbPerSecond, inner::figure(&raw, "mb_per_second")?);
+    figures.add(CPU, RAW, Unit::CpuSeconds, inner::figure(&raw, "cpu_seconds_per_gib")?);
+    let small = inner::run(workspace, inner::FIRST_BYTE)?;
+    figures.add(FIRST_BYTE, TO_FIRST_BYTE, Unit::Ms, inner::figure(&small, "first_byte_ms")?);
+    figures.add(FIRST_BYTE, TO_LAST_BYTE, Unit::Ms, inner::figure(&small, "whole_ms")?);
     Ok(())
 }
 

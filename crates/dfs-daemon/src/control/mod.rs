@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use dfs_control::DESCRIPTORS;
 use dfs_control::tls::Certificate;
 use dfs_control::token::{self, Token, TokenFile};
-use dfs_control::DESCRIPTORS;
 use dfs_node::NodeClient;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
