@@ -107,6 +107,23 @@ impl ChunkHash {
     }
 }
 
+/// Hashes a chunk whose bytes come in parts.
+#[derive(Debug, Clone, Default)]
+pub struct ChunkHasher(blake3::Hasher);
+
+impl ChunkHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes so far.
+    #[must_use]
+    pub fn finish(&self) -> ChunkHash {
+        ChunkHash(*self.0.finalize().as_bytes())
+    }
+}
+
 /// A BLAKE3 key that separates one use of the hash from all others; derived
 /// from its context once.
 pub(crate) struct DomainKey {

@@ -29,7 +29,7 @@ pub mod merkle;
 pub mod profile;
 
 pub use chunker::{Block, Chunker};
-pub use digest::{ChunkHash, Cid, ParseDigestError, TreeHash};
+pub use digest::{ChunkHash, ChunkHasher, Cid, ParseDigestError, TreeHash};
 pub use header::{Header, HeaderError};
 pub use manifest::{Chunk, Manifest, ManifestBuilder, ManifestError, describe};
 pub use merkle::{Leaf, Page, PageError, PageProof, Subtree, VerifiedPage};

@@ -63,6 +63,13 @@ pub enum FetchError {
         /// When to ask again, from now.
         retry: Duration,
     },
+    /// The chunk has another length than the leaf that names it. The content is wrong, and
+    /// no peer can help.
+    #[error("the chunk has {found} bytes, and not as many as the content says")]
+    FalseLength {
+        /// Bytes of the chunk.
+        found: u32,
+    },
     /// The peer broke the protocol and deserves a penalty.
     #[error(transparent)]
     Fault(#[from] PeerFault),

@@ -179,8 +179,8 @@ impl NetHandle {
 
     /// Asks a peer for a run of chunks, at most 256 of them. The receiver yields one
     /// result for each leaf, in their order; chunks have the hash and the length of
-    /// their leaf. [`FetchError::NotFound`] stands for one chunk; any other error ends
-    /// the run, and so does the end of the receiver, which means that the connection
+    /// their leaf. [`FetchError::NotFound`] and [`FetchError::FalseLength`] stand for one
+    /// chunk; any other error ends the run, and so does the end of the receiver, which means that the connection
     /// has closed. Dropping the receiver gives up the run.
     ///
     /// # Errors

@@ -211,6 +211,9 @@ pub enum Damage {
     /// A chunk does not have the bytes that its hash names.
     #[error("chunk {0} has other bytes")]
     OtherBytes(ChunkHash),
+    /// A chunk has the bytes that its hash names, and more or fewer than the content says.
+    #[error("it lists chunk {0} with a length that the chunk does not have")]
+    FalseLength(ChunkHash),
 }
 
 impl NodeError {

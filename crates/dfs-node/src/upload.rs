@@ -249,7 +249,13 @@ fn describe(store: &dyn Store, header: Header, room: u32) -> metadata::Descripti
         let hashes: Vec<_> = page.leaves().iter().map(|leaf| leaf.hash).collect();
         let (chunks, _) = chunks_of(store, &hashes, u64::MAX);
         let chunks: Option<Vec<Bytes>> = chunks.into_iter().collect();
-        description.content = chunks.map(|chunks| chunks.concat().into()).unwrap_or_default();
+        let chunks = chunks.unwrap_or_default();
+        // The peer cuts the content at the lengths in the page. If one of them is false, it
+        // finds out when it asks for the chunk.
+        let lengths = page.leaves().iter().map(|leaf| leaf.len as usize);
+        if chunks.iter().map(Bytes::len).eq(lengths) {
+            description.content = chunks.concat().into();
+        }
     }
     description
 }
@@ -273,8 +279,13 @@ fn page_of(
 
 #[cfg(test)]
 mod tests {
+    use dfs_core::{Kind, Leaf, ManifestBuilder, Profile};
+    use dfs_store::tables::Item;
+    use dfs_store::{Batch, MetaStore};
+
     use super::*;
     use crate::content::AddOptions;
+    use crate::error::Damage;
     use crate::test_node::TestNode;
 
     async fn add(test: &TestNode, bytes: &'static [u8]) -> Cid {
@@ -302,6 +313,40 @@ mod tests {
         assert_eq!(ask(), whole.header.into());
         test.store.damage::<Manifests>(&cid);
         assert_eq!(ask(), whole.header.into());
+        test.stop().await;
+    }
+
+    #[tokio::test]
+    async fn content_with_a_false_length_is_neither_sent_with_its_header_nor_read() {
+        let test = TestNode::start().await;
+        add(&test, b"content").await;
+        let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc));
+        builder.push(Leaf { len: 3, ..Leaf::of(b"content") }).expect("a possible length");
+        let (manifest, page) = builder.finish().expect("a file");
+        let (cid, (_, page)) = (manifest.cid(), page.expect("one page"));
+        let item = Item {
+            header: *manifest.header(),
+            name: None,
+            added_ms: 0,
+            public: false,
+            pinned: false,
+            used_ms: 0,
+            files: Vec::new(),
+        };
+        let mut batch = Batch::default();
+        batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);
+        batch.put_page(cid.into(), page.root().hash, page);
+        test.store.commit(&batch).expect("committed");
+
+        let request = metadata::Request::Header { cid, room: 1000 };
+        let sent = metadata_for(&*test.store, &request).expect("an answer");
+        let Some(metadata::Response::Header(sent)) = sent else { panic!("{sent:?}") };
+        assert!(sent.page.is_some() && sent.content.is_empty(), "{sent:?}");
+
+        let mut parts = test.node.client().content().read(cid).await.expect("held");
+        let error = parts.recv().await.expect("a result").expect_err("a false length");
+        let NodeError::Damaged { source, .. } = &error else { panic!("{error:?}") };
+        assert!(matches!(source, Damage::FalseLength(hash) if *hash == ChunkHash::of(b"content")));
         test.stop().await;
     }
 

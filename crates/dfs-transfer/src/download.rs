@@ -111,7 +111,9 @@ impl<P: Peer> Download<P> {
             return actions;
         }
         self.apply(event, now, &mut actions);
-        self.schedule(now, &mut actions);
+        if !self.has_ended {
+            self.schedule(now, &mut actions);
+        }
         actions
     }
 
@@ -269,6 +271,12 @@ impl<P: Peer> Download<P> {
                 self.release(settled, actions);
                 self.put_back(page.map(|page| (page, leaf)));
                 self.settle(peer, Err(Fault::NotFound), now, actions);
+            }
+            Event::FalseLength { run, leaf } => {
+                if self.owing_peer(run, &leaf).is_some() {
+                    let Leaf { hash, len } = leaf;
+                    self.end(Action::Fail(DownloadError::FalseLength { hash, len }), actions);
+                }
             }
             Event::RunFailed { run, fault } => {
                 let Some(peer) = self.requests.peer(run) else { return };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dfs_core::ChunkHash;
+
 /// Why a download has failed for good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownloadError {
@@ -12,6 +14,16 @@ pub enum DownloadError {
         timeout: Duration,
         /// Providers that discovery had found, without banned ones.
         known: usize,
+    },
+    /// The content says of a chunk that it has a length that it does not have.
+    #[error(
+        "the content is wrong at its source, and no node can get it: it lists chunk {hash} with {len} bytes, which is not its length"
+    )]
+    FalseLength {
+        /// The chunk.
+        hash: ChunkHash,
+        /// The length in the content.
+        len: u32,
     },
     /// The content is of a kind that cannot be written to a file.
     #[error("the content is a directory, which this release cannot get")]

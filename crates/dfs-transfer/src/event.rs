@@ -110,6 +110,14 @@ pub enum Event<P> {
         /// The chunk.
         leaf: Leaf,
     },
+    /// Part of the answer to [`Action::FetchChunks`]: a chunk with the hash of the leaf, and
+    /// with another length. The page that has the leaf is wrong.
+    FalseLength {
+        /// The run.
+        run: RunId,
+        /// The chunk.
+        leaf: Leaf,
+    },
     /// The rest of a run is not answered.
     RunFailed {
         /// The run.

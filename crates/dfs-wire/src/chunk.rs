@@ -9,8 +9,8 @@
 use std::io;
 
 use bytes::Bytes;
-use dfs_core::ChunkHash;
 use dfs_core::limits::MAX_CHUNK_LEN;
+use dfs_core::{ChunkHash, ChunkHasher};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::{Breach, WireError};
@@ -138,11 +138,11 @@ pub async fn write_request(
 /// Reads an answer to a hash that stands for a chunk of `len` bytes.
 ///
 /// The caller knows the length from a verified page, so memory is taken for the
-/// whole chunk at once, and an answer of another length is refused before it is
-/// read.
+/// whole chunk at once. An answer of another length is hashed and dropped as it arrives.
 ///
 /// # Errors
-/// [`WireError`] if the stream breaks or the answer is invalid.
+/// [`WireError`] if the stream breaks or the answer is invalid. After
+/// [`Breach::ChunkOtherLength`], the next answer can be read.
 pub async fn read_answer(
     stream: &mut (impl AsyncRead + Unpin),
     len: u32,
@@ -155,7 +155,8 @@ pub async fn read_answer(
         (FOUND, found) => {
             check_len(found)?;
             if found != len {
-                return Err(Breach::ChunkOtherLength { found, len }.into());
+                let hash = hash_body(stream, found).await?;
+                return Err(Breach::ChunkOtherLength { hash, found, len }.into());
             }
             let mut bytes = vec![0; len as usize];
             stream.read_exact(&mut bytes).await?;
@@ -167,6 +168,21 @@ pub async fn read_answer(
         (NOT_FOUND | CANCELLED, found) => Err(Breach::ChunkNumber { status, found }.into()),
         (status, _) => Err(Breach::ChunkStatus { status }.into()),
     }
+}
+
+/// Reads a body that is not wanted, for its hash.
+async fn hash_body(stream: &mut (impl AsyncRead + Unpin), len: u32) -> io::Result<ChunkHash> {
+    let mut hasher = ChunkHasher::default();
+    let mut body = stream.take(len.into());
+    let mut part = vec![0; 16 << 10];
+    while body.limit() > 0 {
+        let read = body.read(&mut part).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(&part[..read]);
+    }
+    Ok(hasher.finish())
 }
 
 /// Writes an answer, and does not flush: the next answer usually follows.

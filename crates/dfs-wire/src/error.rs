@@ -5,7 +5,7 @@
 
 use std::io;
 
-use dfs_core::{HeaderError, PageError};
+use dfs_core::{ChunkHash, HeaderError, PageError};
 
 /// What can go wrong while reading or writing a message.
 #[derive(Debug, thiserror::Error)]
@@ -114,10 +114,13 @@ pub enum Breach {
         /// Bytes announced.
         found: u32,
     },
-    /// A chunk is announced with another length than its leaf states.
-    #[error("a chunk of {len} bytes was requested, and one of {found} announced")]
+    /// A chunk has another length than its leaf states. If it has the hash of the leaf, the
+    /// leaf is wrong, and not the peer. The chunk was read to its end.
+    #[error("a chunk of {len} bytes was requested, and one of {found} was sent")]
     ChunkOtherLength {
-        /// Bytes announced.
+        /// What has been sent.
+        hash: ChunkHash,
+        /// Bytes of it.
         found: u32,
         /// Bytes of the chunk that was requested.
         len: u32,

@@ -102,10 +102,12 @@ pub(super) fn checked_chunk(
     leaf: &Leaf,
 ) -> Result<Option<Bytes>, NodeError> {
     let Some(bytes) = store.chunk(&leaf.hash)? else { return Ok(None) };
-    if bytes.len() as u64 != u64::from(leaf.len) || ChunkHash::of(&bytes) != leaf.hash {
-        return Err(NodeError::Damaged { cid, source: Damage::OtherBytes(leaf.hash) });
-    }
-    Ok(Some(bytes))
+    let source = match Leaf::of(&bytes) {
+        found if found == *leaf => return Ok(Some(bytes)),
+        found if found.hash == leaf.hash => Damage::FalseLength(leaf.hash),
+        _ => Damage::OtherBytes(leaf.hash),
+    };
+    Err(NodeError::Damaged { cid, source })
 }
 
 /// Why a chunk of content that is held cannot be read.

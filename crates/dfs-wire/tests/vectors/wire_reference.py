@@ -499,8 +499,9 @@ def negative_chunks() -> Iterable[dict]:
     )
     for check, why, status, number in cases:
         yield invalid(check, why, "chunk/answer", struct.pack("<BI", status, number))
-    for number in (12, 14, 4_194_304):
-        why, data = f"{number} bytes instead of 13", struct.pack("<BI", 0, number)
+    for number in (12, 14, 300):
+        why = f"{number} bytes instead of 13"
+        data = struct.pack("<BI", 0, number) + b"x" * number
         yield invalid("chunk/other-length", why, "chunk/answer", data, len_asked=13)
 
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dfs_core::Leaf;
-use dfs_wire::WireError;
 use dfs_wire::chunk::{self, Answer, Request};
+use dfs_wire::{Breach, WireError};
 use futures::StreamExt;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use futures::stream::FuturesUnordered;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::traffic::Traffic;
-use super::{Fetch, count_sent};
+use super::{FALSE_LENGTH, Fetch, count_sent};
 use crate::error::{FetchError, PeerFault, Unreachable};
 use crate::exchange::idle::IdleTimeout;
 use crate::limits::MAX_REQUESTS_PER_PEER;
@@ -144,7 +144,19 @@ async fn read_run(
     metrics: &Metrics,
 ) -> Result<(), FetchError> {
     for leaf in &fetch.leaves {
-        let result = match chunk::read_answer(reader, leaf.len).await.map_err(failure)? {
+        let answer = match chunk::read_answer(reader, leaf.len).await {
+            // The peer has sent what the hash names.
+            Err(WireError::Breach(Breach::ChunkOtherLength { hash, found, .. }))
+                if hash == leaf.hash =>
+            {
+                traffic.received(found as usize);
+                count_sent(metrics, FALSE_LENGTH);
+                let _ = fetch.results.try_send(Err(FetchError::FalseLength { found }));
+                continue;
+            }
+            answer => answer.map_err(failure)?,
+        };
+        let result = match answer {
             Answer::Found(bytes) => {
                 traffic.received(bytes.len());
                 if Leaf::of(&bytes) != *leaf {

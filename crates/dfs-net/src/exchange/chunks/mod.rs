@@ -227,10 +227,14 @@ fn busy() -> FetchError {
 }
 
 /// The label of a failed request in metrics.
+/// The outcome of a request for a chunk that has another length than the content says.
+const FALSE_LENGTH: &str = "false_length";
+
 fn outcome_of(error: &FetchError) -> &'static str {
     match error {
         FetchError::NotFound => "not_found",
         FetchError::Busy { .. } => "busy",
+        FetchError::FalseLength { .. } => FALSE_LENGTH,
         FetchError::Fault(_) | FetchError::Unreachable(_) | FetchError::Closed => "failed",
     }
 }

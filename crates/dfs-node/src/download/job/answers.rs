@@ -29,6 +29,9 @@ pub(super) fn results_of(
             let event = match results.recv().await {
                 Some(Ok(bytes)) => JobEvent::Fetched { run, leaf, bytes },
                 Some(Err(FetchError::NotFound)) => JobEvent::Machine(Event::NotHeld { run, leaf }),
+                Some(Err(FetchError::FalseLength { .. })) => {
+                    JobEvent::Machine(Event::FalseLength { run, leaf })
+                }
                 Some(Err(error)) => return Some((failed(fault(error)), None)),
                 // The connection has closed.
                 None => return Some((failed(Fault::Unreachable), None)),
@@ -58,7 +61,8 @@ pub(super) fn results_at_once(
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(super) fn fault(error: FetchError) -> Fault {
     match error {
-        FetchError::NotFound => Fault::NotFound,
+        // Only of a chunk can the length be false, and then the machine ends.
+        FetchError::NotFound | FetchError::FalseLength { .. } => Fault::NotFound,
         FetchError::Busy { retry } => Fault::Busy { retry },
         FetchError::Fault(_) => Fault::Breach,
         FetchError::Unreachable(Unreachable::TimedOut) => Fault::TimedOut,

@@ -486,6 +486,9 @@ impl Job {
                 Action::Fail(failure) => {
                     let kind = match failure {
                         dfs_transfer::DownloadError::NoProvider { .. } => FailureKind::NoProvider,
+                        dfs_transfer::DownloadError::FalseLength { .. } => {
+                            FailureKind::Verification
+                        }
                         dfs_transfer::DownloadError::Directory => FailureKind::Usage,
                     };
                     return Err(Stop::Failed(failure.to_string(), kind));

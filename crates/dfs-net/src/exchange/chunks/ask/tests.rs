@@ -238,17 +238,35 @@ async fn wrong_bytes_are_a_fault_and_fail_the_runs_behind_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_length_than_that_of_the_leaf_is_refused_before_the_chunk_is_read() {
-    for len in [1, 2, 4, MAX_CHUNK_LEN] {
-        let error = asking().expect_failure(b"one", &head(0, len)).await;
+async fn a_chunk_of_another_length_and_hash_is_a_fault_once_it_is_read() {
+    for sent in [&b"on"[..], b"ones", &[7; 40_000]] {
+        let error = asking().expect_failure(b"one", &found(sent)).await;
         let FetchError::Fault(PeerFault::Malformed { source }) = error else { panic!("{error}") };
-        assert_eq!(source, Breach::ChunkOtherLength { found: len, len: 3 });
+        let (hash, found) = (ChunkHash::of(sent), Leaf::of(sent).len);
+        assert_eq!(source, Breach::ChunkOtherLength { hash, found, len: 3 });
     }
     for len in [0, MAX_CHUNK_LEN + 1, u32::MAX] {
         let error = asking().expect_failure(b"one", &head(0, len)).await;
         let FetchError::Fault(PeerFault::Malformed { source }) = error else { panic!("{error}") };
         assert_eq!(source, Breach::ChunkLength { found: len });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_to_blame_for_a_false_length_in_a_leaf() {
+    let chunk = vec![7; 40_000];
+    let mut stream = asking();
+    for len in [1, 39_999, 40_001, MAX_CHUNK_LEN] {
+        let (results, mut receiver) = mpsc::channel(2);
+        let leaves = vec![Leaf { len, ..Leaf::of(&chunk) }, Leaf::of(b"next")];
+        stream.fetches.try_send(Fetch { leaves, results }).expect("the stream is open");
+        stream.expect_request(&[&chunk, b"next"]).await;
+        stream.answer(&[found(&chunk), found(b"next")].concat()).await;
+        let error = next(&mut receiver).await.expect_err("a false length");
+        assert!(matches!(error, FetchError::FalseLength { found: 40_000 }), "{error:?}");
+        expect_chunks(&mut receiver, &[b"next"]).await;
+    }
+    assert_eq!((stream.count("false_length"), stream.count("found")), (4, 4));
 }
 
 #[tokio::test(start_paused = true)]
