@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, succeed, text};
+use crate::harness::small_disk::SmallDisk;
+use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, skip, succeed, text};
 
 const SIZE: u64 = 48 << 20;
 
@@ -235,4 +236,35 @@ fn a_chunk_of_many_linked_files_outlives_all_but_the_last_one() {
     let out = directory.path().join("out");
     succeed(&mut node.ctl(["get", &last, "-o", text(&out)]));
     assert_eq!(hash(&out), hash(&last_file));
+}
+
+#[test]
+fn a_copy_of_a_linked_file_shares_its_blocks_where_the_file_system_can() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = match SmallDisk::mount_btrfs(directory.path().join("disk"), 512) {
+        Ok(disk) => disk,
+        Err(reason) => return skip(&reason),
+    };
+    let path = |name: &str| disk.path().join(name);
+    let a = Setup::new(&directory.path().join("a")).start();
+    let file = noise(&path("in"), 1, SIZE);
+    let cid = succeed(&mut a.ctl(["add", "--link", text(&file)]));
+    let free = disk.free();
+    succeed(&mut a.ctl(["get", &cid, "-o", text(&path("copy"))]));
+    succeed(&mut a.ctl(["get", &cid, "--link", "-o", text(&path("linked"))]));
+    let taken = free.saturating_sub(disk.free());
+    assert!(taken < SIZE / 4, "{taken} bytes for two copies");
+    assert_eq!([hash(&path("copy")), hash(&path("linked"))], [hash(&file), hash(&file)]);
+
+    // The copy is one: it does not follow the file, and a file that has changed in secret
+    // is not copied.
+    let metadata = fs::metadata(&file).expect("there");
+    edit(&file);
+    let times = fs::FileTimes::new().set_modified(metadata.modified().expect("a time"));
+    let changed = fs::OpenOptions::new().write(true).open(&file).expect("open");
+    changed.set_times(times).expect("set");
+    assert_ne!(hash(&path("copy")), hash(&file));
+    let whole = hash(&path("copy"));
+    succeed(&mut a.ctl(["get", &cid, "-o", text(&path("again"))]));
+    assert_eq!(hash(&path("again")), whole, "what has changed came from the other file");
 }

@@ -1,4 +1,5 @@
-//! A disk of few MiB, for what happens when one is full.
+//! Disks of the tests: one of few MiB, for what happens when one is full, and one whose
+//! files can share blocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,34 @@ impl SmallDisk {
         let options = format!("size={mib}m");
         disk.run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "dfs-test"]))?;
         Ok(disk)
+    }
+
+    /// Mounts a file system whose files can share blocks, from an image beside `path`, or
+    /// says why that is not possible here.
+    pub(crate) fn mount_btrfs(path: PathBuf, mib: u64) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("only root can mount file systems".to_owned());
+        }
+        let image = path.with_extension("image");
+        let file = fs::File::create(&image).expect("a new file");
+        file.set_len(mib << 20).expect("a sparse file");
+        let make = Command::new("mkfs.btrfs").arg("--quiet").arg(&image).output();
+        let made = make.map_err(|error| format!("mkfs.btrfs: {error}"))?;
+        if !made.status.success() {
+            return Err(String::from_utf8_lossy(&made.stderr).trim().to_owned());
+        }
+        fs::create_dir(&path).expect("a new directory");
+        let disk = Self { path };
+        disk.run(Command::new("mount").args(["-o", "loop"]).arg(&image))?;
+        Ok(disk)
+    }
+
+    /// Bytes that are free once everything is written.
+    pub(crate) fn free(&self) -> u64 {
+        let synced = Command::new("sync").arg("-f").arg(&self.path).status().expect("sync");
+        assert!(synced.success());
+        let stat = rustix::fs::statvfs(&self.path).expect("it is mounted");
+        stat.f_bfree * stat.f_frsize
     }
 
     /// Makes room, without a look at what is there.

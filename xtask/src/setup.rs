@@ -115,6 +115,8 @@ fn inventory() -> Vec<Tool> {
     ];
     if cfg!(target_os = "linux") {
         tools.push(tool("ip", "used by network tests", "iproute2", false, program("ip")));
+        let btrfs = program("mkfs.btrfs");
+        tools.push(tool("mkfs.btrfs", "used by tests of links", "btrfs-progs", false, btrfs));
     }
     tools
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use dfs_core::Leaf;
 use dfs_store::{FileId, FileIdentity, LinkedFile};
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, ioctl_ficlone, renameat_with};
 
 use super::links;
 use super::target::{Target, check, parent, place_of};
@@ -91,16 +91,32 @@ impl Draft {
         Temporary::path(target)
     }
 
-    /// Notes a chunk that an earlier run has placed, if its bytes are there.
-    pub(crate) fn note_if_there(&mut self, place: Range<u64>, leaf: &Leaf) {
+    /// Notes a chunk that has not been written through [`Self::place`], if its bytes are
+    /// there. Returns whether they are.
+    pub(crate) fn note_if_there(&mut self, place: Range<u64>, leaf: &Leaf) -> bool {
         if self.gaps(place.clone()).is_empty() {
-            return;
+            return true;
         }
         let mut bytes = vec![0; leaf.len as usize];
         let read = self.file.file.read_exact_at(&mut bytes, place.start);
-        if read.is_ok() && Leaf::of(&bytes) == *leaf {
+        let is_there = read.is_ok() && Leaf::of(&bytes) == *leaf;
+        if is_there {
             self.placed.insert(place);
         }
+        is_there
+    }
+
+    /// Shares the blocks of a file of the same length, if the file system can. Which bytes
+    /// are there then, the caller has to find out.
+    pub(crate) fn share(&mut self, source: &File) -> bool {
+        let (file, size) = (&self.file.file, self.target.size);
+        // The source may have grown.
+        ioctl_ficlone(file, source).is_ok() && file.set_len(size).is_ok()
+    }
+
+    /// Whether no byte is known to be there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.placed.ranges.is_empty()
     }
 
     /// Removes what an earlier run of the node has left behind.

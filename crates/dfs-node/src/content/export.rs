@@ -6,7 +6,7 @@ use dfs_core::Manifest;
 use dfs_store::Store;
 
 use super::draft::Draft;
-use super::read;
+use super::{read, reflink};
 use crate::error::NodeError;
 
 /// Writes what a draft lacks of its content from the store. `progress` is told the bytes
@@ -18,6 +18,9 @@ pub(crate) fn fill(
     draft: &mut Draft,
     mut progress: impl FnMut(u64) -> bool,
 ) -> Result<bool, NodeError> {
+    if !reflink::share(store, manifest, draft, &mut progress)? {
+        return Ok(false);
+    }
     let size = manifest.header().size();
     let gaps = draft.gaps(0..size);
     let mut written = size;

@@ -13,6 +13,7 @@ mod follow;
 mod import;
 pub(crate) mod links;
 mod read;
+mod reflink;
 mod remove;
 pub(crate) mod target;
 

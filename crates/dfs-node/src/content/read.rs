@@ -148,6 +148,23 @@ pub(super) fn visit_some(
     mut visit: impl FnMut(u64, Bytes) -> Result<bool, NodeError>,
 ) -> Result<bool, NodeError> {
     let cid = manifest.cid();
+    walk(store, manifest, wants, |place, leaf| {
+        let Some(bytes) = checked_chunk(store, cid, leaf)? else {
+            return Err(missing_chunk(store, cid, leaf.hash)?);
+        };
+        visit(place.start, bytes)
+    })
+}
+
+/// Visits every leaf for whose place in the content `wants` holds, with that place. `visit`
+/// ends the walk by answering `false`. Returns whether the walk came to the end.
+pub(super) fn walk(
+    store: &dyn Store,
+    manifest: &Manifest,
+    wants: impl Fn(Range<u64>) -> bool,
+    mut visit: impl FnMut(Range<u64>, &Leaf) -> Result<bool, NodeError>,
+) -> Result<bool, NodeError> {
+    let cid = manifest.cid();
     let damaged = |source| NodeError::Damaged { cid, source };
     let mut page_start = 0;
     for root in manifest.page_roots() {
@@ -162,13 +179,7 @@ pub(super) fn visit_some(
         for leaf in page.leaves() {
             let place = offset..offset + u64::from(leaf.len);
             offset = place.end;
-            if !wants(place.clone()) {
-                continue;
-            }
-            let Some(bytes) = checked_chunk(store, cid, leaf)? else {
-                return Err(missing_chunk(store, cid, leaf.hash)?);
-            };
-            if !visit(place.start, bytes)? {
+            if wants(place.clone()) && !visit(place, leaf)? {
                 return Ok(false);
             }
         }
