@@ -1,8 +1,12 @@
 //! What one commit writes: all of it or nothing.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dfs_core::{ChunkHash, Page, TreeHash};
 
+use crate::error::Damage;
 use crate::layout::Family;
 use crate::owner::Owner;
 use crate::portion::Portion;
@@ -14,6 +18,8 @@ use crate::tables::{Link, PortionNumber};
 pub(crate) enum Change {
     /// A row of a record table.
     Put { family: Family, key: Vec<u8>, value: Bytes },
+    /// A row of a record table that is made from the one that is there.
+    Update { family: Family, key: Vec<u8>, update: Update },
     /// The deletion of a row of a record table.
     Delete { family: Family, key: Vec<u8> },
     /// A chunk that is written together with the rows.
@@ -32,6 +38,25 @@ pub(crate) enum Change {
     PendingDelete { owner: Owner, roots: Vec<TreeHash> },
 }
 
+/// Makes the bytes of a row from those of the row that is there.
+#[derive(Clone)]
+pub(crate) struct Update(Arc<UpdateFn>);
+
+type UpdateFn = dyn Fn(Option<&[u8]>) -> Result<Option<Bytes>, Damage> + Send + Sync;
+
+impl Update {
+    /// The new row; `None` if it stays as it is.
+    pub(crate) fn apply(&self, known: Option<&[u8]>) -> Result<Option<Bytes>, Damage> {
+        (self.0)(known)
+    }
+}
+
+impl fmt::Debug for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Update")
+    }
+}
+
 /// Changes that become visible and durable together. Later changes of a row win
 /// over earlier ones.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +69,25 @@ impl Batch {
     pub fn put<T: Record>(&mut self, key: &T::Key, row: &T::Row) -> &mut Self {
         let (key, value) = (key.encode(), T::encode(row).into());
         self.push(Change::Put { family: T::FAMILY, key, value })
+    }
+
+    /// Puts a row that is made from the one before the batch, if there is one. No other
+    /// commit comes in between. Without a result the row stays as it is. `update` must not
+    /// call the store.
+    pub fn update<T: Record>(
+        &mut self,
+        key: &T::Key,
+        update: impl Fn(Option<T::Row>) -> Option<T::Row> + Send + Sync + 'static,
+    ) -> &mut Self
+    where
+        T::Key: Clone + Send + Sync + 'static,
+    {
+        let row_key = key.clone();
+        let update = Update(Arc::new(move |known| {
+            let known = known.map(|value| T::decode(&row_key, value)).transpose()?;
+            Ok(update(known).map(|row| T::encode(&row).into()))
+        }));
+        self.push(Change::Update { family: T::FAMILY, key: key.encode(), update })
     }
 
     /// Deletes a row of a table, if there is one.
@@ -117,6 +161,7 @@ impl Batch {
         let len = |change: &Change| match change {
             Change::Chunk { bytes, .. } => bytes.len(),
             Change::Put { .. }
+            | Change::Update { .. }
             | Change::Delete { .. }
             | Change::Portion { .. }
             | Change::Links { .. }

@@ -206,13 +206,12 @@ impl LinkedOutput {
             store.commit(Batch::default().link_chunks(std::mem::take(&mut links)))
         })?;
         let mut batch = Batch::default();
-        let cid = manifest.cid();
-        if let Some(mut item) = store.get::<Items>(&cid)?
-            && !item.files.contains(&self.id)
-        {
-            item.files.push(self.id);
-            batch.put::<Items>(&cid, &item);
-        }
+        let id = self.id;
+        batch.update::<Items>(&manifest.cid(), move |item| {
+            let mut item = item.filter(|item| !item.files.contains(&id))?;
+            item.files.push(id);
+            Some(item)
+        });
         store.commit(batch.link_chunks(links))?;
         Ok(())
     }

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use dfs_core::{Leaf, Page, PageProof};
 use dfs_net::{Command, MockNet, PeerId, Unreachable, metadata};
 use dfs_store::MetaStore;
+use dfs_store::tables::Item;
 
 use super::*;
 use crate::content::{AddOptions, Content};
 use crate::provide::Provide;
+use crate::test_node::TestNode;
 use crate::watched_store::WatchedStore;
 
 /// A node without a network, and the contents that the test serves.
@@ -202,4 +204,20 @@ async fn a_reader_waits_for_a_page_that_the_record_lists_already() {
     assert_eq!(part, Bytes::from_static(b"content"));
     assert!(parts.recv().await.is_none());
     bench.downloads.stop().await;
+}
+
+#[tokio::test]
+async fn getting_content_that_is_held_is_a_use_of_it() {
+    let test = TestNode::start().await;
+    let content = test.node.client().content();
+    let added = content.add_bytes("content".into(), AddOptions::default()).await.expect("added");
+    let cid = added.cid;
+    let mut batch = Batch::default();
+    batch.update::<Items>(&cid, |known| Some(Item { used_ms: 1, ..known? }));
+    test.store.commit(&batch).expect("committed");
+    let downloads = test.node.client().downloads();
+    downloads.get_and_wait(cid, GetOptions::default()).await.expect("held");
+    let item = test.store.get::<Items>(&cid).expect("a look").expect("held");
+    assert!(item.used_ms > 1 && item.pinned, "{item:?}");
+    test.stop().await;
 }

@@ -173,6 +173,7 @@ impl Retention {
                 Change::Staged { owner, .. } => drop(self.busy().insert(*owner)),
                 Change::Reassign { from, .. } => reassigned.push(*from),
                 Change::Put { .. }
+                | Change::Update { .. }
                 | Change::Delete { .. }
                 | Change::Chunk { .. }
                 | Change::Portion { .. }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use dfs_core::{Page, TreeHash};
 
-use super::Locked;
 use super::presence::{self, Presence};
+use super::{Locked, damaged};
 use crate::batch::Change;
 use crate::engine::{Engine, Writes};
 use crate::error::StoreError;
@@ -40,6 +40,13 @@ pub(super) fn append(
                 presence.load(engine, locked, links.iter().map(|(hash, _)| *hash))?;
                 for (hash, link) in links {
                     presence.add_link(engine, hash, *link)?;
+                }
+            }
+            Change::Update { family, key, update } => {
+                let known = engine.row(*family, key)?;
+                let updated = update.apply(known.as_deref());
+                if let Some(value) = updated.map_err(|damage| damaged(*family, key, damage))? {
+                    writes.put(*family, key.clone(), value);
                 }
             }
             Change::Put { .. }
@@ -82,8 +89,8 @@ fn append_one(writes: &mut Writes, presence: &mut Presence, change: &Change) {
             hashes.iter().for_each(|hash| presence.set_stored(hash));
             writes.delete(INTENT, number.encode());
         }
-        // They stand in the rows of their chunks alone.
-        Change::Links { .. } => {}
+        // Links stand in the rows of their chunks alone; an update has been put already.
+        Change::Links { .. } | Change::Update { .. } => {}
         Change::Page { owner, root, page } => {
             put_page(writes, *owner, root, page);
             // A release under way then passes the page over.

@@ -246,6 +246,43 @@ fn counters_are_right_after_concurrent_commits(store: &impl Store) {
     assert_eq!(store.count::<Provides>().expect("count"), rows);
 }
 
+/// Each of two commits makes its row from that of the other.
+fn an_update_sees_every_commit_before_it(store: &impl Store) {
+    let sample = sample(1);
+    let cid = sample.manifest.cid();
+    let found = || store.get::<Items>(&cid).expect("get");
+    let files = |id: u64| {
+        let (cid, item) = (cid, Item { files: Vec::new(), ..item(&sample) });
+        let mut batch = Batch::default();
+        batch.update::<Items>(&cid, move |known| {
+            let mut item = known.unwrap_or_else(|| item.clone());
+            item.files.push(FileId(id));
+            Some(item)
+        });
+        batch
+    };
+    // A batch that was made before another commit does not undo it.
+    let (first, second) = (files(1), files(2));
+    store.commit(&second).expect("commit");
+    store.commit(&first).expect("commit");
+    assert_eq!(found().expect("a row").files, [FileId(2), FileId(1)]);
+    assert_eq!(store.count::<Items>().expect("count"), 1);
+    std::thread::scope(|scope| {
+        for id in 3..11 {
+            let batch = files(id);
+            scope.spawn(move || store.commit(&batch).expect("commit"));
+        }
+    });
+    let mut all = found().expect("a row").files;
+    all.sort_unstable();
+    assert_eq!(all, (1..11).map(FileId).collect::<Vec<_>>());
+
+    let mut nothing = Batch::default();
+    nothing.update::<Items>(&cid, |_| None);
+    store.commit(&nothing).expect("commit");
+    assert_eq!(found().expect("a row").files.len(), 10, "it stays as it is");
+}
+
 fn listings_come_in_bounded_parts(store: &impl Store) {
     let samples: Vec<Sample> = (100..110).map(sample).collect();
     for sample in &samples {
@@ -414,6 +451,7 @@ suite! {
     counters_are_right_after_concurrent_commits,
     staged_pages_of_a_running_addition_are_not_released,
     an_untyped_family_is_kept_like_any_other,
+    an_update_sees_every_commit_before_it,
     listings_come_in_bounded_parts,
     pages_of_equal_chunk_and_different_length_are_told_apart,
     releasing_removes_exactly_what_no_other_owner_needs,

@@ -368,23 +368,14 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
         let (manifest, item) = self.item.take().expect("everything is read before the commit");
         let header = item.header;
         let cid = header.cid();
-        // Content that is added again stays public and keeps its first name.
-        let item = match self.store.get::<Items>(&cid)? {
-            Some(known) => Item {
-                public: known.public || item.public,
-                name: known.name.clone().or(item.name),
-                pinned: true,
-                used_ms: item.used_ms,
-                files: self.files_beside(&known.files)?,
-                ..known
-            },
-            None => item,
-        };
+        let replaced = self.replaced_files(cid)?;
+        // A download of the content, or another addition, may end at the same time.
+        self.batch.update::<Items>(&cid, move |known| Some(added_again(&item, known, &replaced)));
         if let Some(linking) = &mut self.linking {
             self.batch.link_chunks(std::mem::take(&mut linking.links).into());
             self.batch.put::<Files>(&linking.id, &linking.file);
         }
-        self.batch.put::<Manifests>(&cid, &manifest).put::<Items>(&cid, &item);
+        self.batch.put::<Manifests>(&cid, &manifest);
         if !self.roots.is_empty() {
             let (from, to) = (self.owner, cid.into());
             let roots = self.roots.clone();
@@ -404,20 +395,37 @@ impl<'a, P: FnMut(u64) -> bool> Import<'a, P> {
 }
 
 impl<P> Import<'_, P> {
-    /// Files that content is linked to once this addition has ended. A file that was
-    /// linked before under the same path is replaced.
-    fn files_beside(&mut self, known: &[FileId]) -> Result<Vec<FileId>, NodeError> {
-        let Some(Linking { id, file, .. }) = &self.linking else { return Ok(known.to_vec()) };
-        let mut files = Vec::new();
-        for known in known {
-            if self.store.get::<Files>(known)?.is_some_and(|known| known.path != file.path) {
-                files.push(*known);
-            } else {
-                self.batch.delete::<Files>(known);
+    /// Files that the content is linked to and that this addition replaces: what was linked
+    /// before under the same path, or is not known any more.
+    fn replaced_files(&mut self, cid: Cid) -> Result<Vec<FileId>, NodeError> {
+        let Some(Linking { file, .. }) = &self.linking else { return Ok(Vec::new()) };
+        let known = self.store.get::<Items>(&cid)?.map_or_else(Vec::new, |item| item.files);
+        let mut replaced = Vec::new();
+        for id in known {
+            if self.store.get::<Files>(&id)?.is_none_or(|known| known.path == file.path) {
+                self.batch.delete::<Files>(&id);
+                replaced.push(id);
             }
         }
-        files.push(*id);
-        Ok(files)
+        Ok(replaced)
+    }
+}
+
+/// The item of added content that may have been known. It stays public, and keeps its first
+/// name and the time at which it was added first.
+fn added_again(added: &Item, known: Option<Item>, replaced: &[FileId]) -> Item {
+    let Some(known) = known else { return added.clone() };
+    let mut files = known.files;
+    files.retain(|id| !replaced.contains(id) && !added.files.contains(id));
+    files.extend(&added.files);
+    Item {
+        header: added.header,
+        public: known.public || added.public,
+        name: known.name.or_else(|| added.name.clone()),
+        added_ms: known.added_ms,
+        pinned: true,
+        used_ms: added.used_ms,
+        files,
     }
 }
 

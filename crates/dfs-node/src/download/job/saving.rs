@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use dfs_core::Manifest;
 use dfs_store::tables::{DownloadRecord, DownloadState, Item, Items, Manifests};
-use dfs_store::{Batch, StoreError, Tables};
+use dfs_store::{Batch, StoreError};
 use dfs_transfer::Event;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::outputs::remove_unfinished;
-use super::{Job, JobFuture, Placement, Stop, Written, ended, failed, path_of, stopped};
-use crate::blocking::{Disk, blocking};
+use super::{Job, JobFuture, Placement, Stop, Written, ended, path_of, stopped};
+use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::Draft;
 use crate::content::target::Target;
@@ -160,13 +160,17 @@ impl Job {
 
     /// Stores the item: from now on the content is held.
     pub(super) async fn hold(&mut self, manifest: &Manifest) -> Result<(), Stop> {
-        let item = item(&self.disk, &self.record, manifest).await.map_err(failed)?;
+        let item = item(&self.record, manifest);
         let cid = self.cid;
         loop {
             self.note_record();
             let write = self.buffer.take_rest(self.progress());
             let mut rows = Batch::default();
-            rows.put::<Manifests>(&cid, manifest).put::<Items>(&cid, &item);
+            let got = item.clone();
+            rows.put::<Manifests>(&cid, manifest).update::<Items>(&cid, move |known| {
+                let used_ms = got.used_ms;
+                Some(known.map_or_else(|| got.clone(), |known| Item { used_ms, ..known }))
+            });
             let (sink, index) = (self.sink(), self.placed_destination());
             let (target, mut placement) = self.lend_placement();
             let go_on = Arc::new(AtomicBool::new(true));
@@ -259,6 +263,8 @@ impl Job {
         let write = self.buffer.take_rest(progress);
         let mut sink = self.sink();
         let (_, mut placement) = self.lend_placement();
+        // Content that was held already has been used now, too.
+        let used = is_done.then_some((self.cid, now_ms()));
         let last = move || {
             sink.ledger = sink.ledger.close();
             // Chunks that are stored need no file any more.
@@ -274,6 +280,9 @@ impl Job {
             let rows = || {
                 let mut rows = Batch::default();
                 remove_unfinished(&*sink.store, &unfinished, &mut rows);
+                if let Some((cid, used_ms)) = used {
+                    rows.update::<Items>(&cid, move |known| Some(Item { used_ms, ..known? }));
+                }
                 rows
             };
             match placed.and_then(|write| write.perform(&sink, rows())) {
@@ -292,19 +301,11 @@ impl Job {
     }
 }
 
-/// The item of the content. An addition may have stored it in the meantime.
-async fn item(
-    disk: &Disk,
-    record: &DownloadRecord,
-    manifest: &Manifest,
-) -> Result<Item, StoreError> {
-    let cid = manifest.cid();
-    if let Some(known) = disk.run(move |store| store.get::<Items>(&cid)).await? {
-        return Ok(Item { used_ms: now_ms(), ..known });
-    }
+/// The item of content that has been got. An addition may store it at the same time.
+fn item(record: &DownloadRecord, manifest: &Manifest) -> Item {
     let first = record.destinations.first().map(path_of);
     let name = first.as_deref().and_then(Path::file_name);
-    Ok(Item {
+    Item {
         header: *manifest.header(),
         name: name.map(|name| name.to_string_lossy().into_owned()),
         added_ms: now_ms(),
@@ -312,7 +313,7 @@ async fn item(
         pinned: false,
         used_ms: now_ms(),
         files: record.file.into_iter().collect(),
-    })
+    }
 }
 
 /// Completes the file that chunks are linked to, before the content counts as held: a chunk
