@@ -4,7 +4,7 @@
 //! every chunk is hashed when it is read, and the next link is tried.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::error::{StoreError, report};
 use crate::layout::FILE;
 use crate::table::{Key, Table};
-use crate::tables::{Files, Have, Link};
+use crate::tables::{Files, Have, Link, LinkedFile};
 
 /// The bytes of a chunk from one of its links that still has them.
 pub(crate) fn read(
@@ -38,23 +38,30 @@ pub(crate) fn read(
                 continue;
             }
         };
-        if let Some(bytes) = read_at(Path::new(OsStr::from_bytes(&file.path)), hash, link) {
+        if let Some(bytes) = read_at(&file, hash, link) {
             return Ok(Some(bytes));
         }
     }
     Ok(None)
 }
 
-fn read_at(path: &Path, hash: &ChunkHash, link: &Link) -> Option<Bytes> {
+impl LinkedFile {
+    /// Opens what has its name now, for reading, unless that is no file.
+    #[must_use]
+    pub fn open(&self) -> Option<File> {
+        // Opening a pipe would wait for its other end without this flag.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let path = Path::new(OsStr::from_bytes(&self.path));
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+        file.metadata().ok()?.is_file().then_some(file)
+    }
+}
+
+fn read_at(file: &LinkedFile, hash: &ChunkHash, link: &Link) -> Option<Bytes> {
     if link.len > MAX_CHUNK_LEN {
         return None;
     }
-    // Opening a pipe would wait for its other end without this flag.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
+    let file = file.open()?;
     let mut bytes = vec![0; usize::try_from(link.len).ok()?];
     file.read_exact_at(&mut bytes, link.offset).ok()?;
     (ChunkHash::of(&bytes) == *hash).then(|| bytes.into())

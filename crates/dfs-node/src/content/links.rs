@@ -96,13 +96,13 @@ pub(crate) fn state_of(file: &LinkedFile) -> FileState {
     }
 }
 
+/// What is known of the files of an item.
+pub(super) fn known_files(store: &dyn Store, item: &Item) -> Result<Vec<LinkedFile>, StoreError> {
+    item.files.iter().filter_map(|id| store.get::<Files>(id).transpose()).collect()
+}
+
 /// Looks at all files of an item.
 pub(super) fn files_of(store: &dyn Store, item: &Item) -> Result<Vec<Linked>, StoreError> {
-    let mut files = Vec::new();
-    for id in &item.files {
-        if let Some(file) = store.get::<Files>(id)? {
-            files.push(Linked { path: path_of(&file), state: state_of(&file) });
-        }
-    }
-    Ok(files)
+    let look = |file: &LinkedFile| Linked { path: path_of(file), state: state_of(file) };
+    Ok(known_files(store, item)?.iter().map(look).collect())
 }

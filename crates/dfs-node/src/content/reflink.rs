@@ -4,16 +4,14 @@
 //! What the draft gets this way is hashed before it counts. What is not right is written as
 //! always.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 
 use dfs_core::Manifest;
-use dfs_store::tables::{Files, Items};
+use dfs_store::tables::Items;
 use dfs_store::{LinkedFile, Store, StoreError, Tables};
-use rustix::fs::OFlags;
 
 use super::draft::Draft;
-use super::links::{FileState, is_same_file, path_of, state_of};
+use super::links::{FileState, is_same_file, known_files, state_of};
 use super::read;
 use crate::error::NodeError;
 
@@ -51,22 +49,15 @@ pub(super) fn share(
 /// The files that have the content from the first byte to the last, as far as is known.
 fn files_of(store: &dyn Store, manifest: &Manifest) -> Result<Vec<LinkedFile>, StoreError> {
     let Some(item) = store.get::<Items>(&manifest.cid())? else { return Ok(Vec::new()) };
-    let mut files = Vec::new();
-    for id in &item.files {
-        if let Some(file) = store.get::<Files>(id)?
-            && file.size == manifest.header().size()
-            && state_of(&file) == FileState::Unchanged
-        {
-            files.push(file);
-        }
-    }
+    let mut files = known_files(store, &item)?;
+    files.retain(|file| {
+        file.size == manifest.header().size() && state_of(file) == FileState::Unchanged
+    });
     Ok(files)
 }
 
-/// The file, unless another one has taken its name, which may be a pipe.
+/// The file, unless another one has taken its name.
 fn open(linked: &LinkedFile) -> Option<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path_of(linked)).ok()?;
-    let metadata = file.metadata().ok()?;
-    is_same_file(linked, &metadata).then_some(file)
+    let file = linked.open()?;
+    is_same_file(linked, &file.metadata().ok()?).then_some(file)
 }
