@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus, WriteTraffic};
 use rustls::{CommonState, Error};
 
 /// Bytes read from the socket at a time. They hold several records, and all messages of
@@ -45,35 +45,30 @@ pub(super) trait Session: Unpin {
     fn common(&self) -> &CommonState;
 }
 
-impl Session for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
+macro_rules! sessions {
+    ($($connection:ty: $data:ty),*) => {$(
+        impl Session for $connection {
+            type Data = $data;
 
-    fn process<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
+            fn process<'c, 'i>(
+                &'c mut self,
+                incoming: &'i mut [u8],
+            ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+                self.process_tls_records(incoming)
+            }
 
-    fn common(&self) -> &CommonState {
-        self
-    }
+            fn common(&self) -> &CommonState {
+                self
+            }
+        }
+    )*};
 }
 
-impl Session for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-
-    fn process<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
-
-    fn common(&self) -> &CommonState {
-        self
-    }
-}
+// rustls has the same method on both types, and no trait for it.
+sessions!(
+    UnbufferedClientConnection: ClientConnectionData,
+    UnbufferedServerConnection: ServerConnectionData
+);
 
 /// A stream whose bytes are encrypted on the way to `io`.
 pub(super) struct TlsStream<C, S> {
@@ -83,9 +78,7 @@ pub(super) struct TlsStream<C, S> {
     incoming: Buffer,
     /// Decrypted content that no reader has taken. It comes from `incoming`, so it is
     /// no longer than that.
-    decrypted: Vec<u8>,
-    /// The part of `decrypted` that has been taken.
-    taken: usize,
+    decrypted: Decrypted,
     /// Records for the peer.
     outgoing: Buffer,
     /// Whether rustls has put an answer into `outgoing`, which must not wait for the next
@@ -120,8 +113,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Session> TlsStream<C, S> {
             io,
             session,
             incoming: Buffer::new(INCOMING),
-            decrypted: Vec::new(),
-            taken: 0,
+            decrypted: Decrypted::default(),
             outgoing: Buffer::new(OUTGOING + RESERVE),
             owes_answer: false,
             is_peer_closed: false,
@@ -173,15 +165,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Session> TlsStream<C, S> {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(invalid)?;
                         discard += record.discard;
-                        let mut content = record.payload;
-                        if let Task::Read(buf) = &mut task {
-                            let (now, later) =
-                                content.split_at(content.len().min(buf.len() - done));
-                            buf[done..done + now.len()].copy_from_slice(now);
-                            done += now.len();
-                            content = later;
-                        }
-                        self.decrypted.extend_from_slice(content);
+                        let wanted = match &mut task {
+                            Task::Read(buf) => copy(record.payload, &mut buf[done..]),
+                            Task::Write(_) | Task::Close | Task::Settle => 0,
+                        };
+                        done += wanted;
+                        self.decrypted.bytes.extend_from_slice(&record.payload[wanted..]);
                     }
                     matches!(&task, Task::Read(buf) if buf.len() == done)
                 }
@@ -195,21 +184,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Session> TlsStream<C, S> {
                     data.done();
                     false
                 }
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    let room = self.outgoing.room();
-                    match task {
-                        Task::Write(content) => {
-                            let content = &content[..content.len().min(capacity(room.len()))];
-                            let written = traffic.encrypt(content, room);
-                            self.outgoing.fill(written.map_err(io::Error::other)?);
-                            done = content.len();
-                        }
-                        Task::Close => {
-                            let written = traffic.queue_close_notify(room);
-                            self.outgoing.fill(written.map_err(io::Error::other)?);
-                        }
-                        Task::Read(_) | Task::Settle => {}
-                    }
+                ConnectionState::WriteTraffic(traffic) => {
+                    done += write(&task, traffic, &mut self.outgoing)?;
                     true
                 }
                 ConnectionState::BlockedHandshake => true,
@@ -279,15 +255,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Session> AsyncRead for TlsStream<C, S
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.taken < this.decrypted.len() {
-            let rest = &this.decrypted[this.taken..];
-            let taken = rest.len().min(buf.len());
-            buf[..taken].copy_from_slice(&rest[..taken]);
-            this.taken += taken;
-            return Poll::Ready(Ok(taken));
+        if !this.decrypted.is_empty() {
+            return Poll::Ready(Ok(this.decrypted.take(buf)));
         }
-        this.decrypted.clear();
-        this.taken = 0;
         loop {
             let read = this.process(Task::Read(buf));
             if this.owes_answer || read.is_err() {
@@ -358,6 +328,56 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Session> AsyncWrite for TlsStream<C, 
             _ => Poll::Ready(Ok(())),
         }
     }
+}
+
+/// Carries out a task that sends something. Returns how many bytes it has encrypted.
+fn write<D>(
+    task: &Task<'_>,
+    mut traffic: WriteTraffic<'_, D>,
+    outgoing: &mut Buffer,
+) -> io::Result<usize> {
+    let room = outgoing.room();
+    let (written, encrypted) = match task {
+        Task::Write(content) => {
+            let content = &content[..content.len().min(capacity(room.len()))];
+            (traffic.encrypt(content, room), content.len())
+        }
+        Task::Close => (traffic.queue_close_notify(room), 0),
+        Task::Read(_) | Task::Settle => return Ok(0),
+    };
+    outgoing.fill(written.map_err(io::Error::other)?);
+    Ok(encrypted)
+}
+
+/// Content in front of the reader.
+#[derive(Default)]
+struct Decrypted {
+    bytes: Vec<u8>,
+    /// How many of them have been taken; never all.
+    taken: usize,
+}
+
+impl Decrypted {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn take(&mut self, buf: &mut [u8]) -> usize {
+        let taken = copy(&self.bytes[self.taken..], buf);
+        self.taken += taken;
+        if self.taken == self.bytes.len() {
+            self.bytes.clear();
+            self.taken = 0;
+        }
+        taken
+    }
+}
+
+/// Copies as much as there is, and as fits. Returns how much.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let len = from.len().min(to.len());
+    to[..len].copy_from_slice(&from[..len]);
+    len
 }
 
 /// Bytes in a row, taken at the front and added at the end.
