@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Header, Kind, Leaf, ManifestBuilder, Page, Profile, Subtree, TreeHash};
+use dfs_core::{ChunkHash, Header, Kind, Leaf, Page, Profile, Subtree, TreeHash};
 use dfs_node::{FailureKind, NodeError, NodeRuntime};
 use dfs_wire::metadata;
 
@@ -143,29 +143,9 @@ async fn peers_that_send_wrong_data_are_banned_and_nothing_of_it_is_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_is_wrong_at_its_source_fails_and_no_provider_is_banned() {
-    let bytes = vec![5; 40_000];
     for len in [39_999, 40_001] {
-        let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc));
-        builder.push(Leaf { len, ..Leaf::of(&bytes) }).expect("a possible length");
-        let (manifest, page) = builder.finish().expect("a file");
-        let page = page.expect("one page").1;
-        let content = Arc::new(Content { bytes: bytes.clone(), manifest, page });
-        let answers = Arc::clone(&content);
-        let peer = Peer::start(vec![], move |net, question| {
-            let content = Arc::clone(&answers);
-            async move {
-                // An error means that the test is over.
-                match question {
-                    Question::Metadata(id, request) => {
-                        let _ = net.respond_metadata(id, content.metadata(&request)).await;
-                    }
-                    Question::Chunks(_, respond_to) => {
-                        let _ = respond_to.send(vec![Some(content.bytes.clone().into())]);
-                    }
-                }
-            }
-        })
-        .await;
+        let content = Arc::new(Content::with_false_length(vec![5; 40_000], len));
+        let peer = liar(&content, Lie::None).await;
         let node = node(&[&peer]).await;
         peer.announce(content.cid()).await;
         let got = node.client().downloads().get_and_wait(content.cid(), hold(60)).await;

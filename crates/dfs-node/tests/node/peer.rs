@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 /// A file as a provider has it.
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
+    /// By the leaves of the page.
+    chunks: Vec<Bytes>,
     pub(crate) manifest: Manifest,
     pub(crate) page: Page,
 }
@@ -27,11 +29,24 @@ impl Content {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
         let mut chunker = Chunker::new(&bytes[..], Profile::Fixed);
+        let mut chunks = Vec::new();
         while let Some(chunk) = chunker.next_chunk().expect("memory") {
             builder.push(Leaf::of(chunk)).expect("a small file");
+            chunks.push(chunk.to_vec().into());
         }
+        Self::finish(builder, chunks, bytes)
+    }
+
+    /// A content of one chunk that says that the chunk has another length.
+    pub(crate) fn with_false_length(bytes: Vec<u8>, len: u32) -> Self {
+        let mut builder = ManifestBuilder::new(Kind::File(Profile::FastCdc));
+        builder.push(Leaf { len, ..Leaf::of(&bytes) }).expect("a possible length");
+        Self::finish(builder, vec![bytes.clone().into()], bytes)
+    }
+
+    fn finish(builder: ManifestBuilder, chunks: Vec<Bytes>, bytes: Vec<u8>) -> Self {
         let (manifest, page) = builder.finish().expect("a file");
-        Self { manifest, page: page.expect("one page").1, bytes }
+        Self { manifest, page: page.expect("one page").1, chunks, bytes }
     }
 
     pub(crate) fn cid(&self) -> Cid {
@@ -54,15 +69,8 @@ impl Content {
 
     /// What an honest provider answers.
     pub(crate) fn chunk(&self, hash: &ChunkHash) -> Option<Bytes> {
-        let mut at = 0;
-        for leaf in self.page.leaves() {
-            let end = at + leaf.len as usize;
-            if leaf.hash == *hash {
-                return Some(self.bytes[at..end].to_vec().into());
-            }
-            at = end;
-        }
-        None
+        let position = self.page.leaves().iter().position(|leaf| leaf.hash == *hash)?;
+        Some(self.chunks[position].clone())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Downloads whose file is the only copy.
 
+use dfs_store::{FileId, LinkedFile};
+
 use super::*;
 
 #[tokio::test]
@@ -16,12 +18,10 @@ async fn a_linked_file_that_was_renamed_before_a_crash_is_done() {
         forget_the_end(&store, content.cid(), |record| file = record.file);
         if !is_noted {
             // The links lead to the temporary name still.
-            let id = file.expect("it links");
-            let known = store.get::<tables::Files>(&id).expect("a look").expect("a row");
-            let path = [&known.path[..], b".dfs-part"].concat();
-            let known = dfs_store::LinkedFile { path, modified_ns: None, ..known };
-            let mut batch = Batch::default();
-            store.commit(batch.put::<tables::Files>(&id, &known)).expect("in memory");
+            change_file(&store, file, |known| {
+                let path = [&known.path[..], b".dfs-part"].concat();
+                LinkedFile { path, modified_ns: None, ..known }
+            });
         }
         assert_eq!(resumed(&downloads, content.cid()).await, DownloadState::Done);
         assert!(fs::read(&path).expect("the file") == content.bytes);
@@ -40,7 +40,7 @@ async fn a_linked_download_is_not_held_before_its_file_is_complete() {
     let content = Content::of("abc");
     fs::write(&other, &content.bytes[..CHUNK]).expect("written");
     let metadata = fs::metadata(&other).expect("the file");
-    let id = dfs_store::FileId(7);
+    let id = FileId(7);
     let link = dfs_store::Link { file: id, offset: 0, len: 64 << 10 };
     let mut batch = Batch::default();
     batch.put::<tables::Files>(&id, &crate::content::links::linked_file(&other, &metadata));
@@ -83,11 +83,10 @@ async fn what_was_edited_in_an_unfinished_file_is_fetched_again() {
         drop(file);
         if is_other_device {
             let record = store.get::<tables::Downloads>(&content.cid()).expect("a look");
-            let id = record.expect("a record").file.expect("it links");
-            let known = store.get::<tables::Files>(&id).expect("a look").expect("a row");
-            let known = dfs_store::LinkedFile { device: known.device + 1, ..known };
-            let mut batch = Batch::default();
-            store.commit(batch.put::<tables::Files>(&id, &known)).expect("in memory");
+            change_file(&store, record.expect("a record").file, |known| LinkedFile {
+                device: known.device + 1,
+                ..known
+            });
         }
         drop(downloads);
 
@@ -119,6 +118,19 @@ async fn a_plain_get_removes_the_unfinished_file_of_a_linked_one() {
     assert!(fs::read(&other).expect("the file") == content.bytes);
     assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "the part is gone");
     downloads.stop().await;
+}
+
+/// Changes what is known of the file that a download links to.
+fn change_file(
+    store: &WatchedStore,
+    id: Option<FileId>,
+    change: impl Fn(LinkedFile) -> LinkedFile + Send + Sync + 'static,
+) {
+    let mut batch = Batch::default();
+    batch.update::<tables::Files>(&id.expect("it links"), move |known| {
+        Some(change(known.expect("a row")))
+    });
+    store.commit(&batch).expect("in memory");
 }
 
 /// The downloads of a node that starts again with the same store.
