@@ -32,5 +32,5 @@ pub use chunker::{Block, Chunker};
 pub use digest::{ChunkHash, ChunkHasher, Cid, ParseDigestError, TreeHash};
 pub use header::{Header, HeaderError};
 pub use manifest::{Chunk, Manifest, ManifestBuilder, ManifestError, describe};
-pub use merkle::{Leaf, Page, PageError, PageProof, Subtree, VerifiedPage};
+pub use merkle::{Leaf, Page, PageError, PageProof, ProvenPage, Subtree, VerifiedPage};
 pub use profile::{Kind, Profile};

@@ -4,7 +4,7 @@
 //! answer suffices for that (a header against its CID); it owns no state of the network.
 
 use bytes::Bytes;
-use dfs_core::{Cid, Leaf, Page, PageProof};
+use dfs_core::{Cid, Leaf, ProvenPage};
 use dfs_wire::chunk::MAX_HASHES;
 use dfs_wire::metadata::Description;
 use dfs_wire::{Announcement, metadata};
@@ -160,8 +160,8 @@ impl NetHandle {
         }
     }
 
-    /// Asks a peer for a page of leaves with its proof. The caller verifies
-    /// both.
+    /// Asks a peer for the page of leaves that has the content byte at `offset`. The caller
+    /// verifies it.
     ///
     /// # Errors
     /// [`FetchError`] if the peer does not give one.
@@ -169,10 +169,10 @@ impl NetHandle {
         &self,
         peer: PeerId,
         cid: Cid,
-        index: u64,
-    ) -> Result<(Page, PageProof), FetchError> {
-        match self.fetch_metadata(peer, metadata::Request::Page { cid, index }).await? {
-            metadata::Response::Page(page, proof) => Ok((page, proof)),
+        offset: u64,
+    ) -> Result<ProvenPage, FetchError> {
+        match self.fetch_metadata(peer, metadata::Request::Page { cid, offset }).await? {
+            metadata::Response::Page(page) => Ok(page),
             other => Err(unfulfilled(&other)),
         }
     }

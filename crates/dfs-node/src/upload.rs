@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use dfs_core::merkle::page::LEAF_LEN;
-use dfs_core::{ChunkHash, Cid, Header, Page};
+use dfs_core::{ChunkHash, Cid, Header, Page, ProvenPage};
 use dfs_net::{NetEvent, NetHandle, PeerId, RequestId};
 use dfs_store::tables::{Items, Manifests, Pages};
 use dfs_store::{Store, StoreError, Tables};
@@ -224,7 +224,7 @@ fn metadata_for(
             let Some(item) = store.get::<Items>(&cid)? else { return Ok(None) };
             Ok(Some(metadata::Response::Header(describe(store, item.header, room))))
         }
-        metadata::Request::Page { cid, index } => page_of(store, &cid, index),
+        metadata::Request::Page { cid, offset } => page_at(store, &cid, offset),
         // The network keeps provider records and answers this itself.
         metadata::Request::Provided { .. } => Ok(None),
     }
@@ -266,15 +266,16 @@ fn only_page(store: &dyn Store, cid: &Cid) -> Result<Option<Page>, StoreError> {
     root.map_or(Ok(None), |root| store.get::<Pages>(&root.hash))
 }
 
-fn page_of(
+fn page_at(
     store: &dyn Store,
     cid: &Cid,
-    index: u64,
+    offset: u64,
 ) -> Result<Option<metadata::Response>, StoreError> {
     let Some(manifest) = store.get::<Manifests>(cid)? else { return Ok(None) };
-    let root = usize::try_from(index).ok().and_then(|index| manifest.page_roots().get(index));
-    let (Some(root), Some(proof)) = (root, manifest.prove_page(index)) else { return Ok(None) };
-    Ok(store.get::<Pages>(&root.hash)?.map(|page| metadata::Response::Page(page, proof)))
+    let Some((index, place)) = manifest.page_at(offset) else { return Ok(None) };
+    let Some(proof) = manifest.prove_page(index) else { return Ok(None) };
+    let page = store.get::<Pages>(&place.root.hash)?;
+    Ok(page.map(|page| metadata::Response::Page(ProvenPage { index, page, proof })))
 }
 
 #[cfg(test)]

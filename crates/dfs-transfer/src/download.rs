@@ -1,25 +1,25 @@
-//! The machine: one download, from a CID to all chunks in the store.
+//! The machine: one download, from a CID to the wanted chunks in the store.
 //!
 //! Owns the order of things: what an event changes, and which actions follow. What it knows
 //! of peers, pages and requests is in the modules that it is made of. It has no clock, starts
 //! nothing and stores nothing: the owner does, and reports.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use dfs_core::{Cid, Header, Kind, Leaf, Manifest, Page, PageProof, Subtree};
+use dfs_core::{Cid, Header, Kind, Leaf, Manifest, Page, ProvenPage};
 
 use crate::discovery::Discovery;
 use crate::error::DownloadError;
-use crate::event::{Action, Event, Fault, Peer, RunId};
+use crate::event::{Action, Event, Fault, KnownPage, Peer, RunId};
 use crate::inflight::InFlight;
 use crate::lacking::Lacking;
 use crate::limits::{DEFAULT_MAX_INFLIGHT, HEADER_REQUESTS, WORTHWHILE_ROOM};
+use crate::pages::{Next, Pages};
 use crate::peer::Peers;
 use crate::requests::{Requests, Settled};
 use crate::status::{Status, Wait};
 use crate::timing::DEFAULT_TIMEOUT;
-use crate::window::{Tally, Window};
+use crate::wants::Wants;
 
 /// Settings of a download.
 #[derive(Debug, Clone)]
@@ -44,17 +44,17 @@ pub struct Download<P> {
     config: Config,
     discovery: Discovery,
     peers: Peers<P>,
+    wants: Wants,
     header: Option<Header>,
     headers: InFlight<P, P>,
-    pages: InFlight<u64, P>,
+    /// Present as soon as the header is.
+    pages: Option<Pages>,
+    /// Requests for pages, by the byte that is asked for.
+    fetching: InFlight<u64, P>,
     requests: Requests<P>,
     lacking: Lacking<P>,
-    /// Present as soon as the header is.
-    window: Option<Window>,
     /// Pages that the owner is loading, or committing and probing.
     local_work: u32,
-    /// Content in the store.
-    stored: Tally,
     /// Time of the last useful answer of a peer, or of the start.
     last_answer: Instant,
     /// While the store has no room: when the owner tries again.
@@ -65,7 +65,7 @@ pub struct Download<P> {
 }
 
 impl<P: Peer> Download<P> {
-    /// A download that starts from its CID.
+    /// A download that starts from its CID. It does nothing before [`Event::Want`].
     #[must_use]
     pub fn new(cid: Cid, config: Config, now: Instant) -> Self {
         Self {
@@ -73,14 +73,14 @@ impl<P: Peer> Download<P> {
             config,
             discovery: Discovery::new(now),
             peers: Peers::new(),
+            wants: Wants::default(),
             header: None,
             headers: InFlight::new(),
-            pages: InFlight::new(),
+            pages: None,
+            fetching: InFlight::new(),
             requests: Requests::new(),
             lacking: Lacking::new(),
-            window: None,
             local_work: 0,
-            stored: Tally::default(),
             last_answer: now,
             store_retry: None,
             is_queued: false,
@@ -89,18 +89,12 @@ impl<P: Peer> Download<P> {
     }
 
     /// A download that an earlier run has begun. The caller has checked that
-    /// `header` has the CID; `roots` are those of the pages that the run has
-    /// stored.
+    /// `header` has the CID; `known` are the pages that the run has stored.
     #[must_use]
-    pub fn resume(
-        header: Header,
-        roots: BTreeMap<u64, Subtree>,
-        config: Config,
-        now: Instant,
-    ) -> Self {
+    pub fn resume(header: Header, known: Vec<KnownPage>, config: Config, now: Instant) -> Self {
         let mut download = Self::new(header.cid(), config, now);
         download.header = Some(header);
-        download.window = Some(Window::new(header.page_count(), roots));
+        download.pages = Some(Pages::new(&header, known));
         download
     }
 
@@ -120,7 +114,7 @@ impl<P: Peer> Download<P> {
     /// When [`Event::Wake`] is due if no other event comes first.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        if self.has_ended || self.is_paused() {
+        if self.has_ended || self.is_paused() || self.is_satisfied() {
             return None;
         }
         let give_up = self.gives_up_at();
@@ -128,7 +122,7 @@ impl<P: Peer> Download<P> {
             self.discovery.next(),
             self.peers.next_ready(now),
             self.headers.next_slow(now),
-            self.pages.next_slow(now),
+            self.fetching.next_slow(now),
             self.requests.next_slow(now),
             self.lacking.next(now),
             give_up,
@@ -148,6 +142,9 @@ impl<P: Peer> Download<P> {
         if let Some(next) = self.store_retry {
             return Status::Waiting { wait: Wait::StoreFull, next: Some(next) };
         }
+        if self.is_satisfied() {
+            return Status::Satisfied;
+        }
         if self.peers.useful() == 0 && self.requests.is_empty() {
             let times = [self.discovery.next(), self.peers.next_ready(now)];
             let next = times.into_iter().flatten().min();
@@ -157,8 +154,8 @@ impl<P: Peer> Download<P> {
                 Status::Waiting { wait: Wait::NoProvider, next }
             };
         }
-        let pages = self.window.as_ref().map_or(0, |window| window.roots().len());
-        if pages == 0 { Status::FetchingManifest } else { Status::Downloading }
+        let is_placed = self.pages.as_ref().is_some_and(Pages::is_any_known);
+        if is_placed { Status::Downloading } else { Status::FetchingManifest }
     }
 
     /// Raises the time without a useful answer to at least this.
@@ -178,29 +175,23 @@ impl<P: Peer> Download<P> {
         self.header.as_ref()
     }
 
-    /// Roots of the pages verified so far.
-    #[must_use]
-    pub fn page_roots(&self) -> Option<&BTreeMap<u64, Subtree>> {
-        self.window.as_ref().map(Window::roots)
-    }
-
     /// Content bytes that are in the store.
     #[must_use]
     pub fn bytes_done(&self) -> u64 {
-        self.stored.bytes
+        self.pages.as_ref().map_or(0, |pages| pages.held().bytes)
     }
 
     /// Chunks that are in the store.
     #[must_use]
     pub fn chunks_done(&self) -> u64 {
-        self.stored.chunks
+        self.pages.as_ref().map_or(0, |pages| pages.held().chunks)
     }
 
     /// Whether a chunk is still missing. A chunk that was requested from two peers
     /// may arrive twice.
     #[must_use]
     pub fn is_missing(&self, leaf: &Leaf) -> bool {
-        self.window.as_ref().is_some_and(|window| window.is_missing(leaf))
+        self.pages.as_ref().is_some_and(|pages| pages.is_missing(leaf))
     }
 
     /// Where a missing chunk stands in the content, in bytes from its start, ascending.
@@ -208,7 +199,8 @@ impl<P: Peer> Download<P> {
     /// owner will find the chunk present.
     #[must_use]
     pub fn places(&self, leaf: &Leaf) -> Vec<u64> {
-        self.window.as_ref().map_or_else(Vec::new, |window| window.places(leaf))
+        let pages = self.pages.as_ref();
+        pages.into_iter().flat_map(|pages| pages.places(leaf)).map(|place| place.start).collect()
     }
 
     /// Number of known providers, without banned ones.
@@ -222,6 +214,14 @@ impl<P: Peer> Download<P> {
         self.store_retry.is_some() || self.is_queued
     }
 
+    /// Whether everything that is wanted is in the store.
+    fn is_satisfied(&self) -> bool {
+        match &self.pages {
+            Some(pages) => pages.satisfy(&self.wants),
+            None => self.wants.ranges().next().is_none(),
+        }
+    }
+
     /// When the download fails unless a useful answer comes first. The time does not
     /// run while the owner reads and probes pages, which may take long.
     fn gives_up_at(&self) -> Option<Instant> {
@@ -231,6 +231,18 @@ impl<P: Peer> Download<P> {
     fn apply(&mut self, event: Event<P>, now: Instant, actions: &mut Vec<Action<P>>) {
         match event {
             Event::Wake => {}
+            Event::Want { id, range, priority } => {
+                // The time without an answer does not count while nothing is wanted.
+                if self.is_satisfied() {
+                    self.last_answer = now;
+                }
+                self.wants.set(id, range, priority);
+                self.cancel_useless_runs(actions);
+            }
+            Event::Unwanted { id } => {
+                self.wants.remove(id);
+                self.cancel_useless_runs(actions);
+            }
             Event::Provider(peer) => self.peers.add(peer),
             Event::Offer { peer, result } => self.accept_offer(peer, result, now, actions),
             Event::DiscoveryEnded => self.discovery.finish(self.peers.useful(), now),
@@ -240,36 +252,33 @@ impl<P: Peer> Download<P> {
                 let result = result.and_then(|header| self.accept_header(header));
                 self.settle(peer, result, now, actions);
             }
-            Event::Page { peer, index, result } => {
+            Event::Page { peer, offset, result } => {
                 self.peers.record_answer(peer);
-                let result =
-                    result.and_then(|(page, proof)| self.accept_page(index, page, &proof, actions));
+                let result = result.and_then(|page| self.accept_page(offset, page, actions));
                 if result.is_ok() {
-                    self.pages.complete(index);
-                } else if self.pages.remove(index, peer)
-                    && let Some(window) = &mut self.window
-                {
-                    window.page_request_failed(index);
+                    self.fetching.complete(offset);
+                } else {
+                    self.fetching.remove(offset, peer);
                 }
                 self.settle(peer, result, now, actions);
             }
-            Event::PageLoaded { index, page } => {
+            Event::PageLoaded { start, page } => {
                 self.end_local_work(now);
-                self.accept_loaded_page(index, page, actions);
+                self.accept_loaded_page(start, page, actions);
             }
-            Event::PageCommitted { index, present } => {
+            Event::PageCommitted { start, present } => {
                 self.end_local_work(now);
-                if let Some(window) = &mut self.window {
-                    self.stored += window.page_probed(index, &present);
+                if let Some(pages) = &mut self.pages {
+                    pages.probed(start, &present, |leaf| self.requests.is_asked(leaf));
                 }
             }
             Event::Chunk { run, leaf } => self.accept_chunk(run, leaf, now, actions),
             Event::NotHeld { run, leaf } => {
                 let Some(peer) = self.owing_peer(run, &leaf) else { return };
                 self.lacking.add(peer, leaf, now);
-                let (settled, page) = self.requests.refused(run, &leaf);
+                let (settled, is_unasked) = self.requests.refused(run, &leaf);
                 self.release(settled, actions);
-                self.put_back(page.map(|page| (page, leaf)));
+                self.put_back(is_unasked.then_some(leaf));
                 self.settle(peer, Err(Fault::NotFound), now, actions);
             }
             Event::FalseLength { run, leaf } => {
@@ -314,8 +323,8 @@ impl<P: Peer> Download<P> {
             self.settle(slow, Err(Fault::TimedOut), now, actions);
         }
         self.release(settled, actions);
-        if let Some(window) = &mut self.window {
-            self.stored += window.chunk_stored(leaf);
+        if let Some(pages) = &mut self.pages {
+            pages.stored(leaf);
         }
         self.peers.record_chunk(peer, leaf.len.into(), now);
         self.last_answer = now;
@@ -333,12 +342,22 @@ impl<P: Peer> Download<P> {
     fn end_run(&mut self, run: RunId, actions: &mut Vec<Action<P>>) {
         let (settled, orphans) = self.requests.failed(run);
         self.release(settled, actions);
-        self.put_back(orphans.into_iter().rev());
+        self.put_back(orphans);
     }
 
-    fn put_back(&mut self, chunks: impl IntoIterator<Item = (u64, Leaf)>) {
-        let Some(window) = &mut self.window else { return };
-        chunks.into_iter().for_each(|(page, leaf)| window.return_chunk(page, leaf));
+    fn put_back(&mut self, chunks: impl IntoIterator<Item = Leaf>) {
+        let Some(pages) = &mut self.pages else { return };
+        chunks.into_iter().for_each(|leaf| pages.put_back(&leaf));
+    }
+
+    /// Cancels the runs of which nothing is wanted any more.
+    fn cancel_useless_runs(&mut self, actions: &mut Vec<Action<P>>) {
+        let Some(pages) = &self.pages else { return };
+        let is_wanted = |leaf: &Leaf| pages.places(leaf).any(|place| self.wants.overlap(&place));
+        for run in self.requests.useless(is_wanted) {
+            actions.push(Action::Cancel { run });
+            self.end_run(run, actions);
+        }
     }
 
     /// Updates what is known about a peer after its answer.
@@ -392,49 +411,48 @@ impl<P: Peer> Download<P> {
         }
         if self.header.is_none() {
             self.header = Some(header);
-            self.window = Some(Window::new(header.page_count(), BTreeMap::new()));
+            self.pages = Some(Pages::new(&header, Vec::new()));
         }
         Ok(())
     }
 
     fn accept_page(
         &mut self,
-        index: u64,
-        page: Page,
-        proof: &PageProof,
+        offset: u64,
+        proven: ProvenPage,
         actions: &mut Vec<Action<P>>,
     ) -> Result<(), Fault> {
-        let (Some(header), Some(window)) = (&self.header, &mut self.window) else {
-            return Ok(());
-        };
-        let verified = page.verify(header, index, proof).map_err(|_| Fault::Breach)?;
-        let root = verified.root;
-        if window.is_requested(index) {
-            window.page_verified(index, root, page.clone(), verified.offset);
-            self.local_work += 1;
-            actions.push(Action::CommitPage { index, root, page });
+        let Some(header) = &self.header else { return Ok(()) };
+        let verified = proven.verify(header).map_err(|_| Fault::Breach)?;
+        if !verified.has(offset) {
+            return Err(Fault::Breach);
+        }
+        let ProvenPage { index, page, .. } = proven;
+        let (start, root) = (verified.offset, verified.root);
+        // A late copy of a page that has come from another peer is of no use.
+        if self.fetching.contains(offset) {
+            self.probe(KnownPage { index, start, root, is_complete: false }, page, actions);
         }
         Ok(())
     }
 
     /// Accepts a page that an earlier run has stored, if it still has the root that
     /// was verified then.
-    fn accept_loaded_page(&mut self, index: u64, page: Option<Page>, actions: &mut Vec<Action<P>>) {
-        let Some(window) = &mut self.window else { return };
-        let root = window.roots().get(&index).copied();
-        let page = page.zip(root).filter(|(page, root)| page.root() == *root);
-        match (page, window.start_of(index)) {
-            (Some((page, root)), Some(start)) if window.is_requested(index) => {
-                window.page_verified(index, root, page.clone(), start);
-                self.local_work += 1;
-                actions.push(Action::CommitPage { index, root, page });
-            }
-            // Its place is no longer known: a root before it has been forgotten.
-            (Some(_), None) => window.page_request_failed(index),
-            _ => {
-                window.forget_root(index);
-                window.page_request_failed(index);
-            }
+    fn accept_loaded_page(&mut self, start: u64, page: Option<Page>, actions: &mut Vec<Action<P>>) {
+        let Some(pages) = &mut self.pages else { return };
+        let Some(known) = pages.loading(start) else { return };
+        match page.filter(|page| page.root() == known.root) {
+            Some(page) => self.probe(known, page, actions),
+            None => pages.lost(start),
+        }
+    }
+
+    /// Has the owner find out which chunks of a verified page are present.
+    fn probe(&mut self, known: KnownPage, page: Page, actions: &mut Vec<Action<P>>) {
+        let Some(pages) = &mut self.pages else { return };
+        if pages.verified(known, &page) {
+            self.local_work += 1;
+            actions.push(Action::CommitPage { known, page });
         }
     }
 
@@ -445,8 +463,8 @@ impl<P: Peer> Download<P> {
         if let Some(manifest) = self.completed() {
             return self.end(Action::Complete { manifest }, actions);
         }
-        // The timeout does not run while the download may not go on.
-        if self.is_paused() {
+        // The timeout does not run while the download may not go on, or need not.
+        if self.is_paused() || self.is_satisfied() {
             return;
         }
         if self.gives_up_at().is_some_and(|at| at <= now) {
@@ -474,26 +492,31 @@ impl<P: Peer> Download<P> {
     }
 
     fn schedule_pages(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
-        let Some(window) = &mut self.window else { return };
-        while let Some((index, root)) = window.next_page() {
-            if let Some(root) = root {
-                self.local_work += 1;
-                actions.push(Action::LoadPage { index, root });
-            } else if let Some(peer) = self.peers.best(now, &[]) {
-                self.peers.record_request(peer);
-                self.pages.add(index, peer, now);
-                actions.push(Action::FetchPage { peer, index });
-            } else {
-                break;
+        let Some(pages) = &mut self.pages else { return };
+        let is_fetching = |offset| self.fetching.contains(offset);
+        let mut next = pages.next(&self.wants, self.fetching.len(), is_fetching);
+        while let Some(page) = next {
+            match page {
+                Next::Load { start, root } => {
+                    self.local_work += 1;
+                    actions.push(Action::LoadPage { start, root });
+                }
+                Next::Fetch { offset } => {
+                    let Some(peer) = self.peers.best(now, &[]) else { break };
+                    self.peers.record_request(peer);
+                    self.fetching.add(offset, peer, now);
+                    actions.push(Action::FetchPage { peer, offset });
+                }
             }
-            window.page_requested(index);
+            let is_fetching = |offset| self.fetching.contains(offset);
+            next = pages.next(&self.wants, self.fetching.len(), is_fetching);
         }
-        while let Some((index, peer)) =
-            self.pages.next_duplicate(now, |asked| self.peers.best(now, asked))
+        while let Some((offset, peer)) =
+            self.fetching.next_duplicate(now, |asked| self.peers.best(now, asked))
         {
             self.peers.record_request(peer);
-            actions.push(Action::FetchPage { peer, index });
-            if let Some(slow) = self.pages.add(index, peer, now) {
+            actions.push(Action::FetchPage { peer, offset });
+            if let Some(slow) = self.fetching.add(offset, peer, now) {
                 self.settle(slow, Err(Fault::TimedOut), now, actions);
             }
         }
@@ -501,7 +524,7 @@ impl<P: Peer> Download<P> {
 
     fn schedule_chunks(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
         while self.request_run(now, actions) {}
-        let is_wanting = self.window.as_ref().is_some_and(Window::has_wanted);
+        let is_wanting = self.pages.as_ref().is_some_and(|pages| pages.has_unasked(&self.wants));
         if is_wanting && self.requests.is_empty() {
             // No peer can be asked now, or those that can lack what is left.
             self.discovery.search_soon(now);
@@ -510,7 +533,7 @@ impl<P: Peer> Download<P> {
 
     /// Sends one run to the peer with the most credit left for which there is one.
     fn request_run(&mut self, now: Instant, actions: &mut Vec<Action<P>>) -> bool {
-        let Some(window) = &mut self.window else { return false };
+        let Some(pages) = &mut self.pages else { return false };
         let (requests, lacking) = (&self.requests, &self.lacking);
         let room = match self.config.max_inflight.saturating_sub(requests.bytes()) {
             // A download may always have one chunk in flight.
@@ -520,7 +543,7 @@ impl<P: Peer> Download<P> {
         };
         let next = self.peers.with_credit(now).into_iter().find_map(|(peer, max)| {
             let is_lacking = |leaf: &Leaf| lacking.contains(peer, leaf, now);
-            let chunks = window.take_run(max, room, is_lacking);
+            let chunks = pages.take_run(&self.wants, max, room, is_lacking);
             if !chunks.is_empty() {
                 return Some((peer, chunks, Vec::new()));
             }
@@ -528,11 +551,10 @@ impl<P: Peer> Download<P> {
             let (chunks, given_up) = requests.slow_for(peer, max, now, is_lacking);
             (!chunks.is_empty()).then_some((peer, chunks, given_up))
         });
-        let Some((peer, chunks, given_up)) = next else { return false };
-        let leaves: Vec<Leaf> = chunks.iter().map(|(_, leaf)| *leaf).collect();
+        let Some((peer, leaves, given_up)) = next else { return false };
         let bytes = leaves.iter().map(|leaf| u64::from(leaf.len)).sum();
         self.peers.record_run(peer, bytes, now);
-        let run = self.requests.add(peer, &chunks, now);
+        let run = self.requests.add(peer, leaves.clone(), now);
         actions.push(Action::FetchChunks { peer, run, leaves });
         // Only now, so that a chunk of both stays requested.
         for run in given_up {
@@ -546,12 +568,11 @@ impl<P: Peer> Download<P> {
 
     /// The manifest, if every chunk is in the store.
     fn completed(&self) -> Option<Manifest> {
-        let (header, window) = (self.header?, self.window.as_ref()?);
-        if !window.is_complete() {
+        let (header, pages) = (self.header?, self.pages.as_ref()?);
+        if !pages.is_complete() {
             return None;
         }
-        debug_assert_eq!(window.page_count(), window.roots().len() as u64);
-        let roots = window.roots().values().copied().collect();
+        let roots = pages.known().map(|page| page.root).collect();
         // Every page was verified against the header, so the roots lead to it.
         Manifest::new(header, roots).ok()
     }

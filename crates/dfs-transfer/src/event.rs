@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use dfs_core::{Header, Leaf, Manifest, Page, PageProof, Subtree};
+use std::ops::Range;
+
+use dfs_core::{Header, Leaf, Manifest, Page, ProvenPage, Subtree};
 
 use crate::error::DownloadError;
 
@@ -25,6 +27,48 @@ impl RunId {
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
+    }
+}
+
+/// Identifies what is wanted of the content. The owner numbers its wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WantId(u64);
+
+impl WantId {
+    /// The want with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// How urgent a want is; the most urgent comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Whatever the network gives.
+    Bulk,
+    /// A reader waits for it.
+    Playhead,
+}
+
+/// A page whose place in the content has been proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownPage {
+    /// Index of the page.
+    pub index: u64,
+    /// Content bytes before the page.
+    pub start: u64,
+    /// Its root, under which it is stored.
+    pub root: Subtree,
+    /// Whether every chunk of it is in the store.
+    pub is_complete: bool,
+}
+
+impl KnownPage {
+    /// Its bytes in the content.
+    #[must_use]
+    pub const fn range(&self) -> Range<u64> {
+        self.start..self.start + self.root.len
     }
 }
 
@@ -52,6 +96,21 @@ pub enum Fault {
 pub enum Event<P> {
     /// Only time has passed.
     Wake,
+    /// These bytes of the content are wanted, as far as there are so many. A want with the
+    /// same number is changed.
+    Want {
+        /// Number of the want.
+        id: WantId,
+        /// Bytes of the content.
+        range: Range<u64>,
+        /// How urgent it is.
+        priority: Priority,
+    },
+    /// A want is withdrawn. What is in the store stays.
+    Unwanted {
+        /// Number of the want.
+        id: WantId,
+    },
     /// Discovery found a provider.
     Provider(P),
     /// What a connected peer answered that discovery asked for the header. With a header
@@ -75,22 +134,22 @@ pub enum Event<P> {
     Page {
         /// The peer that was asked.
         peer: P,
-        /// Index of the page.
-        index: u64,
-        /// Page and proof as received; the machine verifies them.
-        result: Result<(Page, PageProof), Fault>,
+        /// A content byte of the page, as it was asked for.
+        offset: u64,
+        /// The page as received; the machine verifies it.
+        result: Result<ProvenPage, Fault>,
     },
     /// Answer to [`Action::LoadPage`].
     PageLoaded {
-        /// Index of the page.
-        index: u64,
+        /// Content bytes before the page.
+        start: u64,
         /// The page, if the store still has it.
         page: Option<Page>,
     },
     /// Answer to [`Action::CommitPage`].
     PageCommitted {
-        /// Index of the page.
-        index: u64,
+        /// Content bytes before the page.
+        start: u64,
         /// For every leaf of the page, whether the store has its chunk.
         present: Vec<bool>,
     },
@@ -155,23 +214,21 @@ pub enum Action<P> {
     FetchPage {
         /// The peer to ask.
         peer: P,
-        /// Index of the page.
-        index: u64,
+        /// A content byte of the page.
+        offset: u64,
     },
     /// Read a page that an earlier run has stored.
     LoadPage {
-        /// Index of the page.
-        index: u64,
+        /// Content bytes before the page.
+        start: u64,
         /// Its root, under which it is stored.
         root: Subtree,
     },
     /// Commit a verified page to the store, if it is not there yet, and then probe
     /// which of its chunks are present.
     CommitPage {
-        /// Index of the page.
-        index: u64,
-        /// Its root, under which it is stored.
-        root: Subtree,
+        /// Place and root of the page.
+        known: KnownPage,
         /// The page.
         page: Page,
     },

@@ -59,6 +59,15 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
         self.requests.remove(&key);
     }
 
+    /// Number of keys that are being asked for.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.requests.contains_key(&key)
+    }
+
     /// Number of keys whose requests are not slow yet.
     pub(crate) fn fresh(&self, now: Instant) -> usize {
         self.requests.values().filter(|request| request.since + SLOW_REQUEST > now).count()

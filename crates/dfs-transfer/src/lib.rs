@@ -7,6 +7,10 @@
 //! of answers, failures and delays, and the owner cancels a download by dropping
 //! the machine together with the requests in flight.
 //!
+//! What a download is to get is a set of byte ranges with priorities, [`Event::Want`]: all
+//! of the content, or the part that a reader is at. Ranges lead to pages of leaves, and pages
+//! to chunks.
+//!
 //! The machine verifies headers and pages. The owner, which holds the bytes,
 //! hashes the chunks.
 //!
@@ -15,12 +19,13 @@
 //! ```
 //! use std::time::Instant;
 //! use dfs_core::{Profile, describe};
-//! use dfs_transfer::{Action, Config, Download, Event};
+//! use dfs_transfer::{Action, Config, Download, Event, Priority, WantId};
 //!
 //! let manifest = describe(&b"hello"[..], Profile::default(), |_| Ok(()))?;
 //! let now = Instant::now();
 //! let mut download = Download::new(manifest.cid(), Config::default(), now);
-//! assert!(matches!(download.handle(Event::Wake, now)[..], [Action::Discover]));
+//! let all = Event::Want { id: WantId::new(0), range: 0..u64::MAX, priority: Priority::Bulk };
+//! assert!(matches!(download.handle(all, now)[..], [Action::Discover]));
 //! let actions = download.handle(Event::Provider("peer"), now);
 //! assert!(matches!(actions[..], [Action::FetchHeader { peer: "peer" }]));
 //! # Ok::<(), std::io::Error>(())
@@ -34,13 +39,15 @@ mod event;
 mod inflight;
 mod lacking;
 mod limits;
+mod open_page;
+mod pages;
 mod peer;
 mod requests;
 mod status;
 mod timing;
-mod window;
+mod wants;
 
 pub use download::{Config, Download};
 pub use error::DownloadError;
-pub use event::{Action, Event, Fault, Peer, RunId};
+pub use event::{Action, Event, Fault, KnownPage, Peer, Priority, RunId, WantId};
 pub use status::{Status, Wait};

@@ -43,9 +43,12 @@ pub(crate) const HEADER_REQUESTS: usize = 3;
 /// bandwidth on copies.
 pub(crate) const MAX_DUPLICATES: usize = 3;
 
-/// Pages of leaves in memory: the one being finished and the next one. A page
-/// has up to 4,096 leaves, so both stay below 1 MiB for content of any size.
-pub(crate) const MAX_OPEN_PAGES: u64 = 2;
+/// Pages of leaves that one want needs at a time: the one being finished and the next.
+pub(crate) const PAGES_AHEAD: usize = 2;
+
+/// Pages of leaves in memory, for all wants. A page has up to 4,096 leaves, so they stay
+/// below 8 MiB for content of any size.
+pub(crate) const MAX_OPEN_PAGES: usize = 8;
 
 /// Useful providers with which the download stops searching for more.
 pub(crate) const ENOUGH_PROVIDERS: usize = 3;

@@ -36,8 +36,6 @@ struct Run<P> {
 /// A chunk in flight.
 #[derive(Debug)]
 struct Asked {
-    /// Page for which the chunk is requested.
-    page: u64,
     /// The runs that contain it, the oldest first.
     runs: Vec<RunId>,
     /// When the last of them was sent.
@@ -74,20 +72,30 @@ impl<P: Copy + Eq> Requests<P> {
         self.chunks.is_empty()
     }
 
+    /// Whether a peer has been asked for the chunk.
+    pub(crate) fn is_asked(&self, leaf: &Leaf) -> bool {
+        self.chunks.contains_key(leaf)
+    }
+
+    /// The runs of which nothing is of use any more.
+    pub(crate) fn useless(&self, is_of_use: impl Fn(&Leaf) -> bool) -> Vec<RunId> {
+        let useless = self.runs.iter().filter(|(_, run)| !run.leaves.iter().any(&is_of_use));
+        useless.map(|(&id, _)| id).collect()
+    }
+
     /// Records a run. Chunks that are in flight already are requested once more.
-    pub(crate) fn add(&mut self, peer: P, chunks: &[(u64, Leaf)], now: Instant) -> RunId {
+    pub(crate) fn add(&mut self, peer: P, leaves: Vec<Leaf>, now: Instant) -> RunId {
         let run = RunId(self.next);
         self.next += 1;
-        for &(page, leaf) in chunks {
+        for &leaf in &leaves {
             let bytes = &mut self.bytes;
             let asked = self.chunks.entry(leaf).or_insert_with(|| {
                 *bytes += u64::from(leaf.len);
-                Asked { page, runs: Vec::new(), since: now }
+                Asked { runs: Vec::new(), since: now }
             });
             asked.runs.push(run);
             asked.since = now;
         }
-        let leaves = chunks.iter().map(|(_, leaf)| *leaf).collect();
         self.runs.insert(run, Run { peer, leaves });
         run
     }
@@ -117,9 +125,9 @@ impl<P: Copy + Eq> Requests<P> {
         settled
     }
 
-    /// The peer of one run does not send the chunk. Returns the page for which the
-    /// chunk was requested, if no other run contains it.
-    pub(crate) fn refused(&mut self, run: RunId, leaf: &Leaf) -> (Settled<P>, Option<u64>) {
+    /// The peer of one run does not send the chunk. Returns whether no other run contains
+    /// it.
+    pub(crate) fn refused(&mut self, run: RunId, leaf: &Leaf) -> (Settled<P>, bool) {
         let mut settled = Settled::new();
         self.drop_leaf(run, leaf, &mut settled);
         // The answer to the last leaf ends the run by itself.
@@ -128,17 +136,14 @@ impl<P: Copy + Eq> Requests<P> {
     }
 
     /// A run has failed. Returns the chunks that no other run contains.
-    pub(crate) fn failed(&mut self, run: RunId) -> (Settled<P>, Vec<(u64, Leaf)>) {
+    pub(crate) fn failed(&mut self, run: RunId) -> (Settled<P>, Vec<Leaf>) {
         let mut settled = Settled::new();
         let Some(Run { peer, leaves }) = self.runs.remove(&run) else {
             return (settled, Vec::new());
         };
         settled.freed.push((peer, leaves.iter().map(|leaf| u64::from(leaf.len)).sum()));
-        let orphans = leaves.into_iter().filter_map(|leaf| {
-            let page = self.forget_copy(run, &leaf)?;
-            Some((page, leaf))
-        });
-        (settled, orphans.collect())
+        let orphans = leaves.into_iter().filter(|leaf| self.forget_copy(run, leaf)).collect();
+        (settled, orphans)
     }
 
     /// Slow chunks to request from a peer as well, up to `max` bytes, but at least
@@ -150,11 +155,11 @@ impl<P: Copy + Eq> Requests<P> {
         max: u64,
         now: Instant,
         is_lacking: impl Fn(&Leaf) -> bool,
-    ) -> (Vec<(u64, Leaf)>, Vec<RunId>) {
+    ) -> (Vec<Leaf>, Vec<RunId>) {
         let (mut chunks, mut given_up, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut slow: Vec<_> =
             self.chunks.iter().filter(|(_, asked)| asked.since + SLOW_REQUEST <= now).collect();
-        slow.sort_by_key(|(leaf, asked)| (asked.page, asked.since, leaf.hash));
+        slow.sort_by_key(|(leaf, asked)| (asked.since, leaf.hash));
         for (leaf, asked) in slow {
             let holders = asked.runs.iter().filter_map(|run| self.peer(*run));
             if holders.into_iter().any(|holder| holder == peer) || is_lacking(leaf) {
@@ -167,7 +172,7 @@ impl<P: Copy + Eq> Requests<P> {
                 given_up.extend(asked.runs.first().filter(|run| !given_up.contains(*run)));
             }
             bytes += u64::from(leaf.len);
-            chunks.push((asked.page, *leaf));
+            chunks.push(*leaf);
         }
         (chunks, given_up)
     }
@@ -190,16 +195,16 @@ impl<P: Copy + Eq> Requests<P> {
         }
     }
 
-    /// Takes a run out of the copies of a chunk. Returns the page of the chunk if
-    /// that was the last copy.
-    fn forget_copy(&mut self, run: RunId, leaf: &Leaf) -> Option<u64> {
-        let asked = self.chunks.get_mut(leaf)?;
+    /// Takes a run out of the copies of a chunk. Returns whether that was the last one.
+    fn forget_copy(&mut self, run: RunId, leaf: &Leaf) -> bool {
+        let Some(asked) = self.chunks.get_mut(leaf) else { return false };
         asked.runs.retain(|copy| *copy != run);
-        if !asked.runs.is_empty() {
-            return None;
+        let was_last = asked.runs.is_empty();
+        if was_last {
+            self.bytes -= u64::from(leaf.len);
+            self.chunks.remove(leaf);
         }
-        self.bytes -= u64::from(leaf.len);
-        self.chunks.remove(leaf).map(|asked| asked.page)
+        was_last
     }
 }
 
@@ -207,27 +212,27 @@ impl<P: Copy + Eq> Requests<P> {
 mod tests {
     use super::*;
 
-    fn chunk(n: u32) -> (u64, Leaf) {
-        (0, Leaf { len: 100, ..Leaf::of(&n.to_le_bytes()) })
+    fn chunk(n: u32) -> Leaf {
+        Leaf { len: 100, ..Leaf::of(&n.to_le_bytes()) }
     }
 
     #[test]
     fn a_chunk_received_settles_every_copy() {
         let now = Instant::now();
         let mut requests = Requests::new();
-        let first = requests.add("a", &[chunk(1), chunk(2)], now);
-        let second = requests.add("b", &[chunk(1)], now);
+        let first = requests.add("a", vec![chunk(1), chunk(2)], now);
+        let second = requests.add("b", vec![chunk(1)], now);
         assert_eq!(requests.bytes(), 200);
-        assert!(requests.is_owed(first, &chunk(1).1));
-        let settled = requests.received(first, &chunk(1).1);
+        assert!(requests.is_owed(first, &chunk(1)));
+        let settled = requests.received(first, &chunk(1));
         assert_eq!(settled.freed, [("a", 100), ("b", 100)]);
         assert_eq!(settled.cancelled, [second], "nothing else is wanted of it");
         assert!(settled.overtaken.is_empty(), "the second one was asked later");
-        let third = requests.add("c", &[chunk(2)], now);
-        assert_eq!(requests.received(third, &chunk(2).1).overtaken, ["a"]);
-        let first = requests.add("a", &[chunk(1), chunk(2)], now);
-        requests.received(first, &chunk(1).1);
-        assert!(!requests.is_owed(first, &chunk(1).1));
+        let third = requests.add("c", vec![chunk(2)], now);
+        assert_eq!(requests.received(third, &chunk(2)).overtaken, ["a"]);
+        let first = requests.add("a", vec![chunk(1), chunk(2)], now);
+        requests.received(first, &chunk(1));
+        assert!(!requests.is_owed(first, &chunk(1)));
         assert_eq!((requests.bytes(), requests.peer(first)), (100, Some("a")));
         let (settled, orphans) = requests.failed(first);
         assert_eq!((settled.freed, orphans), (vec![("a", 100)], vec![chunk(2)]));
@@ -238,18 +243,18 @@ mod tests {
     fn a_refused_chunk_returns_when_no_other_peer_is_asked() {
         let now = Instant::now();
         let mut requests = Requests::new();
-        let first = requests.add("a", &[chunk(1)], now);
-        let second = requests.add("b", &[chunk(1)], now);
-        assert_eq!(requests.refused(first, &chunk(1).1).1, None);
-        assert_eq!(requests.refused(second, &chunk(1).1).1, Some(0));
-        assert_eq!(requests.refused(second, &chunk(1).1).1, None, "answered already");
+        let first = requests.add("a", vec![chunk(1)], now);
+        let second = requests.add("b", vec![chunk(1)], now);
+        assert!(!requests.refused(first, &chunk(1)).1);
+        assert!(requests.refused(second, &chunk(1)).1);
+        assert!(!requests.refused(second, &chunk(1)).1, "answered already");
     }
 
     #[test]
     fn the_oldest_of_three_slow_copies_is_given_up_for_a_fourth() {
         let start = Instant::now();
         let mut requests = Requests::new();
-        let first = requests.add(1, &[chunk(1)], start);
+        let first = requests.add(1, vec![chunk(1)], start);
         assert_eq!(requests.next_slow(start), Some(start + SLOW_REQUEST));
         assert!(requests.slow_for(2, 1000, start, |_| false).0.is_empty(), "not slow yet");
         let mut now = start;
@@ -259,7 +264,7 @@ mod tests {
             assert!(requests.slow_for(peer, 1000, now, |_| true).0.is_empty(), "lacks it");
             let (chunks, given_up) = requests.slow_for(peer, 1000, now, |_| false);
             assert_eq!((&chunks[..], &given_up[..]), (&[chunk(1)][..], &[][..]));
-            requests.add(peer, &chunks, now);
+            requests.add(peer, chunks, now);
         }
         now += SLOW_REQUEST;
         assert_eq!(requests.slow_for(4, 1000, now, |_| false), (vec![chunk(1)], vec![first]));

@@ -22,6 +22,8 @@ pub enum Status {
     FetchingManifest,
     /// Getting chunks.
     Downloading,
+    /// Everything that is wanted is in the store, and more is not.
+    Satisfied,
     /// Not moving.
     Waiting {
         /// Why.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use dfs_core::directory::{Entry, EntryKind, Name, Target, describe_list};
 use dfs_core::merkle::PageTree;
-use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Page, Profile};
+use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Page, Profile, ProvenPage};
 use dfs_wire::{Announcement, chunk, metadata};
 use futures::executor::block_on;
 
@@ -26,7 +26,7 @@ fn main() -> std::io::Result<()> {
 
     let requests = [
         metadata::Request::Header { cid, room: 16 << 10 },
-        metadata::Request::Page { cid, index: 7 },
+        metadata::Request::Page { cid, offset: 100_000 },
         metadata::Request::Provided { cid },
     ];
     for (n, request) in requests.iter().enumerate() {
@@ -40,7 +40,7 @@ fn main() -> std::io::Result<()> {
     };
     let responses = [
         metadata::Response::Header((*manifest.header()).into()),
-        metadata::Response::Page(page.clone(), proof.clone()),
+        metadata::Response::Page(ProvenPage { index: 0, page: page.clone(), proof: proof.clone() }),
         metadata::Response::NotFound,
         metadata::Response::Busy { retry_ms: 500 },
         metadata::Response::Provided(true),

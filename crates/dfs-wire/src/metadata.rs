@@ -1,11 +1,12 @@
 //! `/dfs/metadata/1.0.0`: headers and pages of leaves, and the bytes of small contents.
 //!
 //! Request and response are postcard in a length-prefixed frame. A page travels
-//! with its proof, so any peer can serve any page, and the asker can verify it
-//! on its own. `docs/protocols.md`, section 4, specifies both.
+//! with its index and proof, so any peer can serve any page, and the asker can verify it
+//! on its own. It is asked for by a byte of the content, so an asker finds any part of the
+//! content without the pages before it. `docs/protocols.md`, section 4, specifies both.
 
 use bytes::Bytes;
-use dfs_core::{Cid, Header, Leaf, Page, PageProof};
+use dfs_core::{Cid, Header, Leaf, Page, PageProof, ProvenPage};
 use futures::io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ pub const MAX_ROOM: u32 = 64 << 10;
 /// Largest request, in bytes.
 pub const MAX_REQUEST: u32 = 4 << 10;
 
-/// Largest response, in bytes. The longest that occurs has 148,342: a page of
+/// Largest response, in bytes. The longest that occurs has 148,345: a page of
 /// 4,096 leaves with 20 siblings.
 pub const MAX_RESPONSE: u32 = 256 << 10;
 
@@ -39,12 +40,12 @@ pub enum Request {
         /// fits, the page; and if the content fits as well, the content.
         room: u32,
     },
-    /// One page of leaves of this content.
+    /// The page of leaves that has one byte of this content.
     Page {
         /// Content asked for.
         cid: Cid,
-        /// Index of the page, from 0.
-        index: u64,
+        /// Content bytes before that byte.
+        offset: u64,
     },
     /// Whether the provider records that the responder keeps name the asker.
     Provided {
@@ -75,8 +76,9 @@ pub enum Response {
     /// The header, and what came with it. The asker compares its CID with the one it
     /// asked for.
     Header(Description),
-    /// The page and its proof. The asker verifies both against a header.
-    Page(Page, PageProof),
+    /// The page with its index and proof. The asker verifies them against a header, and
+    /// looks whether the page has the byte.
+    Page(ProvenPage),
     /// Whether the asker is on record as a provider.
     Provided(bool),
     /// The responder does not hold what was asked for.
@@ -133,7 +135,7 @@ impl From<Header> for Description {
 #[derive(Serialize, Deserialize)]
 enum Body<'a> {
     Header { header: &'a [u8], leaves: &'a [u8], content: &'a [u8] },
-    Page { leaves: &'a [u8], siblings: &'a [u8] },
+    Page { index: u64, leaves: &'a [u8], siblings: &'a [u8] },
     NotFound,
     Busy { retry_ms: u32 },
     Provided(bool),
@@ -160,10 +162,10 @@ pub fn decode_response(body: &[u8]) -> Result<Response, Breach> {
             let content = Bytes::copy_from_slice(content);
             Ok(Response::Header(Description { header, page, content }))
         }
-        Body::Page { leaves, siblings } => {
+        Body::Page { index, leaves, siblings } => {
             let page = decode_page(leaves)?;
             let proof = PageProof::decode(siblings).map_err(|source| Breach::Proof { source })?;
-            Ok(Response::Page(page, proof))
+            Ok(Response::Page(ProvenPage { index, page, proof }))
         }
         Body::Provided(provided) => Ok(Response::Provided(provided)),
         Body::NotFound => Ok(Response::NotFound),
@@ -197,8 +199,9 @@ pub fn encode_response(response: &Response) -> Vec<u8> {
             let leaves = page.as_ref().map(Page::encode).unwrap_or_default();
             value::encode(&Body::Header { header: &header.encode(), leaves: &leaves, content })
         }
-        Response::Page(page, proof) => {
-            value::encode(&Body::Page { leaves: &page.encode(), siblings: &proof.encode() })
+        Response::Page(ProvenPage { index, page, proof }) => {
+            let (leaves, siblings) = (page.encode(), proof.encode());
+            value::encode(&Body::Page { index: *index, leaves: &leaves, siblings: &siblings })
         }
         Response::Provided(provided) => value::encode(&Body::Provided(*provided)),
         Response::NotFound => value::encode(&Body::NotFound),

@@ -8,7 +8,7 @@ use std::alloc::System;
 use std::hint::black_box;
 
 use cap::Cap;
-use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Profile};
+use dfs_core::{Cid, Kind, Leaf, ManifestBuilder, Profile, ProvenPage};
 use dfs_wire::{Announcement, chunk, metadata};
 use futures::executor::block_on;
 
@@ -58,7 +58,7 @@ fn page_response() -> Vec<u8> {
     let (manifest, _) = builder.finish().expect("possible");
     let (_, page) = first.expect("several pages");
     let proof = manifest.prove_page(0).expect("the first page");
-    metadata::encode_response(&metadata::Response::Page(page, proof))
+    metadata::encode_response(&metadata::Response::Page(ProvenPage { index: 0, page, proof }))
 }
 
 #[test]

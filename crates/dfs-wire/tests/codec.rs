@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Cid, Kind, Leaf, ManifestBuilder, Profile};
+use dfs_core::{ChunkHash, Cid, Kind, Leaf, ManifestBuilder, Profile, ProvenPage};
 use dfs_wire::{Announcement, Breach, WireError, chunk, metadata};
 use futures::executor::block_on;
 use proptest::prelude::*;
@@ -20,7 +20,8 @@ fn page_response(chunks: u32) -> metadata::Response {
     let (manifest, rest) = builder.finish().expect("a file of full chunks");
     let (_, page) = rest.or(completed).expect("a last page");
     let index = manifest.header().page_count() - 1;
-    metadata::Response::Page(page, manifest.prove_page(index).expect("the last page"))
+    let proof = manifest.prove_page(index).expect("the last page");
+    metadata::Response::Page(ProvenPage { index, page, proof })
 }
 
 #[test]
@@ -58,11 +59,9 @@ fn writers_refuse_what_readers_would_refuse() {
         let error = block_on(chunk::write_request(&mut stream, &request)).expect_err("refused");
         assert!(!error.is_peer_fault() && stream.is_empty(), "{len} hashes");
     }
-    let metadata::Response::Page(page, mut proof) = page_response(4097) else {
-        unreachable!("a page")
-    };
-    proof.siblings = vec![proof.siblings[0]; 6000];
-    let response = metadata::Response::Page(page, proof);
+    let metadata::Response::Page(mut proven) = page_response(4097) else { unreachable!("a page") };
+    proven.proof.siblings = vec![proven.proof.siblings[0]; 6000];
+    let response = metadata::Response::Page(proven);
     let mut stream = Vec::new();
     let error = block_on(metadata::write_response(&mut stream, &response)).expect_err("refused");
     assert!(!error.is_peer_fault() && stream.is_empty());
@@ -86,10 +85,10 @@ fn a_breach_survives_as_an_io_error() {
 
 proptest! {
     #[test]
-    fn requests_round_trip(cid: [u8; 32], index: u64, page: bool) {
+    fn requests_round_trip(cid: [u8; 32], offset: u64, page: bool) {
         let cid = Cid::from_bytes(cid);
         let request = if page {
-            metadata::Request::Page { cid, index }
+            metadata::Request::Page { cid, offset }
         } else {
             metadata::Request::Header { cid, room: 0 }
         };

@@ -7,7 +7,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 use std::{fs, io};
 
-use dfs_core::{ChunkHash, Cid, Header, HeaderError, Page, PageError, PageProof};
+use dfs_core::{ChunkHash, Cid, Header, HeaderError, Page, PageError, PageProof, ProvenPage};
 use dfs_wire::{Announcement, Breach, WireError, chunk, metadata};
 use futures::executor::block_on;
 use serde_json::Value;
@@ -96,7 +96,7 @@ impl Message {
                     let room = u32::try_from(number(vector, "room")).expect("32 bits");
                     metadata::Request::Header { cid: cid(), room }
                 }
-                "page" => metadata::Request::Page { cid: cid(), index: number(vector, "index") },
+                "page" => metadata::Request::Page { cid: cid(), offset: number(vector, "offset") },
                 "provided" => metadata::Request::Provided { cid: cid() },
                 other => panic!("{other} is no request"),
             }),
@@ -110,10 +110,11 @@ impl Message {
                         content: bytes(vector, "content").into(),
                     })
                 }
-                "page" => metadata::Response::Page(
-                    Page::decode(&bytes(vector, "leaves")).expect("leaves"),
-                    PageProof::decode(&bytes(vector, "siblings")).expect("siblings"),
-                ),
+                "page" => metadata::Response::Page(ProvenPage {
+                    index: number(vector, "index"),
+                    page: Page::decode(&bytes(vector, "leaves")).expect("leaves"),
+                    proof: PageProof::decode(&bytes(vector, "siblings")).expect("siblings"),
+                }),
                 "provided" => {
                     metadata::Response::Provided(vector["provided"].as_bool().expect("a bool"))
                 }

@@ -20,7 +20,7 @@ mod stream;
 pub mod vertex;
 
 pub use error::PageError;
-pub use page::{Page, PageCutter, PageProof, VerifiedPage};
+pub use page::{Page, PageCutter, PageProof, ProvenPage, VerifiedPage};
 pub use page_tree::{LeafProof, PageTree};
 pub use stream::{RootBuilder, root_of};
 pub use vertex::{Leaf, SUBTREE_LEN, Subtree, SumVertex, VERTEX_LEN, Vertex};

@@ -38,6 +38,17 @@ pub struct PageProof {
     pub siblings: Vec<Subtree>,
 }
 
+/// A page as a peer sends it: with its index and the proof of both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenPage {
+    /// Index of the page in its content.
+    pub index: u64,
+    /// The page.
+    pub page: Page,
+    /// The way from the page to the root of the content.
+    pub proof: PageProof,
+}
+
 /// Groups leaves into pages: a page ends after the first leaf at position
 /// 1,023 or later whose hash ends in ten zero bits, and after 4,096 leaves.
 #[derive(Debug, Default)]
@@ -179,6 +190,24 @@ impl Page {
             return Err(PageError::EndEarly { found: self.leaves.len() });
         }
         Ok(())
+    }
+}
+
+impl VerifiedPage {
+    /// Whether the content byte at this offset is in the page.
+    #[must_use]
+    pub const fn has(&self, offset: u64) -> bool {
+        self.offset <= offset && offset - self.offset < self.root.len
+    }
+}
+
+impl ProvenPage {
+    /// [`Page::verify`] with this index and proof.
+    ///
+    /// # Errors
+    /// Those of [`Page::verify`].
+    pub fn verify(&self, header: &Header) -> Result<VerifiedPage, PageError> {
+        self.page.verify(header, self.index, &self.proof)
     }
 }
 

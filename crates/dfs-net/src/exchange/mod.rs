@@ -12,9 +12,9 @@ mod idle;
 mod metadata;
 mod outgoing;
 
-use dfs_core::Page;
 use dfs_core::header::HEADER_LEN;
 use dfs_core::merkle::page::LEAF_LEN;
+use dfs_core::{Page, ProvenPage};
 use dfs_wire::metadata as wire;
 use libp2p::StreamProtocol;
 use libp2p::request_response::{self, ProtocolSupport};
@@ -51,7 +51,7 @@ pub(crate) fn metadata_len(response: &wire::Response) -> usize {
         wire::Response::Header(wire::Description { page, content, .. }) => {
             HEADER_LEN + page.as_ref().map_or(0, page_len) + content.len()
         }
-        wire::Response::Page(page, proof) => {
+        wire::Response::Page(ProvenPage { page, proof, .. }) => {
             page_len(page) + proof.siblings.len() * dfs_core::merkle::SUBTREE_LEN
         }
         wire::Response::NotFound | wire::Response::Busy { .. } | wire::Response::Provided(_) => 0,

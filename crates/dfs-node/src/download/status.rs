@@ -152,7 +152,7 @@ impl DownloadStatus {
                 (self.reason, self.next_try) = (Some(reason.to_owned()), next);
                 Phase::Waiting
             }
-            Status::Downloading | Status::Ended => Phase::Downloading,
+            Status::Downloading | Status::Satisfied | Status::Ended => Phase::Downloading,
         };
     }
 

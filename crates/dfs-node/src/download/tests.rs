@@ -1,7 +1,7 @@
 //! Downloads without a network: the test answers what they ask.
 
 use bytes::Bytes;
-use dfs_core::{Leaf, Page, PageProof};
+use dfs_core::{Leaf, Page, PageProof, ProvenPage};
 use dfs_net::{Command, MockNet, PeerId, Unreachable, metadata};
 use dfs_store::MetaStore;
 use dfs_store::tables::Item;
@@ -164,13 +164,18 @@ async fn a_damaged_row_hides_no_other_row_of_a_list() {
     assert!(error.is_some());
 }
 
+/// The only page of a content, which needs no proof.
+fn first_page(page: Page) -> metadata::Response {
+    metadata::Response::Page(ProvenPage { index: 0, page, proof: PageProof::default() })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_lies_is_banned() {
     let mut bench = Bench::new(Turns::one());
     let _download = bench.start("content").await;
     let (liar, _, page) = bench.mock.expect_fetch_metadata().await;
     let other = Page::new(vec![Leaf::of(b"another")]).expect("a page");
-    let answer = metadata::Response::Page(other, PageProof::default());
+    let answer = first_page(other);
     page.send(Ok(answer)).expect("it waits");
     let banned = loop {
         let command = bench.mock.next().await.expect("the download goes on");
@@ -197,7 +202,7 @@ async fn a_reader_waits_for_a_page_that_the_record_lists_already() {
         assert!(parts.try_recv().is_err_and(|empty| empty == mpsc::error::TryRecvError::Empty));
         tokio::task::yield_now().await;
     }
-    asked.send(Ok(metadata::Response::Page(page, PageProof::default()))).expect("it waits");
+    asked.send(Ok(first_page(page))).expect("it waits");
     let (_, _, results) = bench.mock.expect_fetch_chunks().await;
     results.send(Ok(Bytes::from_static(b"content"))).await.expect("it waits");
     let part = parts.recv().await.expect("a part").expect("no error");

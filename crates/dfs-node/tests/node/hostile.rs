@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Header, Kind, Leaf, Page, Profile, Subtree, TreeHash};
+use dfs_core::{ChunkHash, Header, Kind, Leaf, Page, Profile, ProvenPage, Subtree, TreeHash};
 use dfs_node::{FailureKind, NodeError, NodeRuntime};
 use dfs_wire::metadata;
 
@@ -18,6 +18,7 @@ enum Lie {
     OtherLeaf,
     SurplusProof,
     ShortPage,
+    OtherIndex,
     OtherPageWithHeader,
     OtherContentWithHeader,
     FlippedByte,
@@ -73,18 +74,22 @@ fn bend_metadata(answer: metadata::Response, lie: Lie) -> metadata::Response {
             let content = Bytes::from_static(b"your");
             metadata::Response::Header(metadata::Description { page, content, ..description })
         }
-        (metadata::Response::Page(page, proof), Lie::OtherLeaf) => {
-            let mut leaves = page.leaves().to_vec();
+        (metadata::Response::Page(proven), Lie::OtherLeaf) => {
+            let mut leaves = proven.page.leaves().to_vec();
             leaves[0] = Leaf { hash: ChunkHash::of(b"mine"), ..leaves[0] };
-            metadata::Response::Page(Page::new(leaves).expect("as many leaves"), proof)
+            let page = Page::new(leaves).expect("as many leaves");
+            metadata::Response::Page(ProvenPage { page, ..proven })
         }
-        (metadata::Response::Page(page, mut proof), Lie::SurplusProof) => {
-            proof.siblings.push(page.root());
-            metadata::Response::Page(page, proof)
+        (metadata::Response::Page(mut proven), Lie::SurplusProof) => {
+            proven.proof.siblings.push(proven.page.root());
+            metadata::Response::Page(proven)
         }
-        (metadata::Response::Page(page, proof), Lie::ShortPage) => {
-            let leaves = page.leaves()[1..].to_vec();
-            metadata::Response::Page(Page::new(leaves).expect("some leaves"), proof)
+        (metadata::Response::Page(proven), Lie::ShortPage) => {
+            let page = Page::new(proven.page.leaves()[1..].to_vec()).expect("some leaves");
+            metadata::Response::Page(ProvenPage { page, ..proven })
+        }
+        (metadata::Response::Page(proven), Lie::OtherIndex) => {
+            metadata::Response::Page(ProvenPage { index: u64::MAX, ..proven })
         }
         (answer, _) => answer,
     }
@@ -120,6 +125,7 @@ async fn peers_that_send_wrong_data_are_banned_and_nothing_of_it_is_stored() {
         Lie::OtherLeaf,
         Lie::SurplusProof,
         Lie::ShortPage,
+        Lie::OtherIndex,
         Lie::OtherPageWithHeader,
         Lie::OtherContentWithHeader,
         Lie::FlippedByte,

@@ -2,7 +2,9 @@
 //! it answers.
 
 use bytes::Bytes;
-use dfs_core::{ChunkHash, Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile};
+use dfs_core::{
+    ChunkHash, Chunker, Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, ProvenPage,
+};
 use dfs_net::{NetConfig, NetEvent, NetHandle, RequestId};
 use dfs_node::{Cid, GetOptions, Keypair, Multiaddr, NodeConfig, NodeRuntime};
 use dfs_wire::metadata;
@@ -59,9 +61,9 @@ impl Content {
             metadata::Request::Header { cid, .. } if cid == self.cid() => {
                 metadata::Response::Header((*self.manifest.header()).into())
             }
-            metadata::Request::Page { cid, index: 0 } if cid == self.cid() => {
+            metadata::Request::Page { cid, .. } if cid == self.cid() => {
                 let proof = self.manifest.prove_page(0).expect("the only page");
-                metadata::Response::Page(self.page.clone(), proof)
+                metadata::Response::Page(ProvenPage { index: 0, page: self.page.clone(), proof })
             }
             _ => metadata::Response::NotFound,
         }

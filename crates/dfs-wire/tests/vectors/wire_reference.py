@@ -124,7 +124,7 @@ def write_metadata_request(kind: str, fields: dict) -> bytes:
     if kind == "header":
         body += varint(fields["room"])
     elif kind == "page":
-        body += varint(fields["index"])
+        body += varint(fields["offset"])
     return frame(body)
 
 
@@ -135,7 +135,7 @@ def read_metadata_request(data: bytes) -> tuple[str, dict]:
     if kind == "header":
         fields["room"] = value.varint(32)
     elif kind == "page":
-        fields["index"] = value.varint(64)
+        fields["offset"] = value.varint(64)
     value.end()
     return kind, fields
 
@@ -145,6 +145,7 @@ def write_metadata_response(kind: str, fields: dict) -> bytes:
     if kind == "header":
         body += b"".join(counted(fields[part]) for part in ("header", "leaves", "content"))
     elif kind == "page":
+        body += varint(fields["index"])
         body += counted(fields["leaves"]) + counted(fields["siblings"])
     elif kind == "busy":
         body += varint(fields["retry_ms"])
@@ -159,6 +160,7 @@ def read_metadata_response(data: bytes) -> tuple[str, dict]:
     if kind == "header":
         fields |= {part: value.counted() for part in ("header", "leaves", "content")}
     elif kind == "page":
+        fields["index"] = value.varint(64)
         fields["leaves"], fields["siblings"] = value.counted(), value.counted()
     elif kind == "busy":
         fields["retry_ms"] = value.varint(32)
@@ -326,11 +328,12 @@ def positive_vectors() -> Iterable[dict]:
     for room in (0, 16_384, 2**32 - 1):
         title = f"a header is asked for, with room for {room} bytes"
         yield valid(title, request, "header", cid=CID, room=room)
-    for index in (0, 127, 128, 300, 2**32, 2**64 - 1):
-        yield valid(f"page {index} is asked for", request, "page", cid=CID, index=index)
+    for offset in (0, 127, 128, 300, 2**32, 2**64 - 1):
+        title = f"the page with the byte at {offset} is asked for"
+        yield valid(title, request, "page", cid=CID, offset=offset)
     yield valid("a record is asked for", request, "provided", cid=CID)
     longer = frame(b"\x81\x00" + CID + b"\x87\x80\x00")
-    yield valid("varints longer than need be", request, "page", longer, cid=CID, index=7)
+    yield valid("varints longer than need be", request, "page", longer, cid=CID, offset=7)
 
     def described(title: str, header: bytes, leaves: bytes = b"", data: bytes = b"") -> dict:
         return valid(title, response, "header", header=header, leaves=leaves, content=data)
@@ -340,10 +343,10 @@ def positive_vectors() -> Iterable[dict]:
     yield described("the header and the only page", HEADER, one)
     yield described("the header, the only page and the content", HEADER, one, content.GREETING)
     yield described("the header of an empty file", content.file_header(content.FASTCDC, b""))
-    yield valid("a page of one leaf", response, "page", leaves=one, siblings=b"")
-    yield valid("three leaves and two siblings", response, "page",
+    yield valid("a page of one leaf", response, "page", index=0, leaves=one, siblings=b"")
+    yield valid("three leaves and two siblings", response, "page", index=2,
                 leaves=content.encode_page(LEAVES), siblings=content.encode_all(SIBLINGS))
-    yield valid("the longest response", response, "page",
+    yield valid("the longest response", response, "page", index=2**20 - 1,
                 leaves=bytes(36 * 4096), siblings=bytes(44 * 20))
     yield valid("not held", response, "not-held")
     for milliseconds in (0, 500, 2**32 - 1):
@@ -461,7 +464,7 @@ def negative_contents() -> Iterable[dict]:
         ("4097 leaves", bytes(36 * 4097)),
     )
     for why, leaves in pages:
-        data = frame(b"\x01" + counted(leaves) + counted(b""))
+        data = frame(b"\x01\x00" + counted(leaves) + counted(b""))
         yield invalid("metadata/page", why, response, data, "page/encoding")
     data = frame(b"\x00" + counted(HEADER) + counted(LEAF.encode()[:18]) + counted(b""))
     yield invalid("metadata/page", "half a leaf with a header", response, data, "page/encoding")
@@ -475,7 +478,7 @@ def negative_contents() -> Iterable[dict]:
     for why, rest in contents:
         yield invalid("metadata/content", why, response, frame(b"\x00" + counted(HEADER) + rest))
 
-    page = b"\x01" + counted(LEAF.encode())
+    page = b"\x01\x00" + counted(LEAF.encode())
     for why, count in (("43 bytes of siblings", 43), ("21 siblings", 44 * 21)):
         data = frame(page + counted(bytes(count)))
         yield invalid("metadata/proof", why, response, data, "proof/encoding")

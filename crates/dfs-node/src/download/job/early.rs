@@ -28,8 +28,8 @@ impl Early {
     }
 
     /// The page, if it came from the peer that is to be asked for it.
-    pub(super) fn take_page(&mut self, peer: PeerId, index: u64) -> Option<Page> {
-        let (_, page) = self.page.take_if(|(from, _)| index == 0 && *from == peer)?;
+    pub(super) fn take_page(&mut self, peer: PeerId) -> Option<Page> {
+        let (_, page) = self.page.take_if(|(from, _)| *from == peer)?;
         Some(page)
     }
 
@@ -68,10 +68,9 @@ mod tests {
         let mut early = Early::default();
         let description = description(&[b"one", b"two"]);
         early.keep(sender, description.clone());
-        assert_eq!(early.take_page(other, 0), None);
-        assert_eq!(early.take_page(sender, 1), None);
-        assert_eq!(early.take_page(sender, 0), description.page);
-        assert_eq!(early.take_page(sender, 0), None);
+        assert_eq!(early.take_page(other), None);
+        assert_eq!(early.take_page(sender), description.page);
+        assert_eq!(early.take_page(sender), None);
     }
 
     #[test]

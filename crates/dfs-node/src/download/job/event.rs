@@ -12,7 +12,7 @@ use dfs_core::{Leaf, Manifest, Page, Subtree};
 use dfs_net::PeerId;
 use dfs_store::StoreError;
 use dfs_store::tables::Destination;
-use dfs_transfer::{Event, Fault, RunId};
+use dfs_transfer::{Event, Fault, KnownPage, RunId};
 use dfs_wire::metadata::Description;
 use tokio::sync::{mpsc, oneshot};
 
@@ -53,17 +53,17 @@ pub(super) enum JobEvent {
         bytes: Bytes,
     },
     PageLoaded {
-        index: u64,
+        start: u64,
+        root: Subtree,
         page: Option<Page>,
     },
     PageCommitted {
-        index: u64,
+        start: u64,
         present: Vec<bool>,
     },
     /// The disk is too full for the page.
     NoRoom {
-        index: u64,
-        root: Subtree,
+        known: KnownPage,
         page: Page,
         error: StoreError,
     },

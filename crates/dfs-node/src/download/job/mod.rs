@@ -9,6 +9,7 @@ mod answers;
 mod discovery;
 mod early;
 mod event;
+mod machine;
 mod outputs;
 mod pages;
 mod runs;
@@ -20,13 +21,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dfs_core::{Cid, Header, Manifest, Page, PageProof};
+use dfs_core::{Cid, Header, Manifest, PageProof, ProvenPage};
 use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Pages};
 use dfs_store::{Batch, StoreError, Tables};
-use dfs_transfer::{Action, Config, Download, Event, Fault, Status, Wait};
+use dfs_transfer::{Action, Download, Event, Fault, Status, Wait};
 use dfs_wire::metadata::Description;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -46,7 +47,7 @@ use crate::error::FailureKind;
 use crate::limits::MAX_EARLY_BYTES;
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
-use crate::timing::{DOWNLOAD_TIMEOUT_MAX, STATUS_INTERVAL};
+use crate::timing::STATUS_INTERVAL;
 use answers::{fault, results_at_once, results_of};
 use early::Early;
 pub(super) use event::JobCommand;
@@ -54,6 +55,7 @@ use event::{
     JobEvent, JobFuture, SaveFuture, Stop, WriteFuture, Written, ended, failed, next_found,
     path_of, stopped,
 };
+use machine::{everything, machine};
 use runs::Runs;
 
 /// Results handled before a job looks at anything else.
@@ -64,7 +66,8 @@ pub(super) struct Job {
     cid: Cid,
     /// What the job knows; [`Self::note_record`] hands it to the ledger.
     record: DownloadRecord,
-    /// Pages that are being committed and that the store has already.
+    /// Pages that are being committed and that the store has already, by the content bytes
+    /// before them.
     loaded: HashSet<u64>,
     disk: Disk,
     net: NetHandle,
@@ -419,23 +422,22 @@ impl Job {
                 }
                 self.feed(Event::Chunk { run, leaf })
             }
-            JobEvent::PageLoaded { index, page } => {
-                // Forget a root whose page is not in the store, so that the page
-                // is stored again.
-                let root = page.as_ref().map(Page::root);
-                self.record.page_roots.retain(|(known, of)| *known != index || Some(*of) == root);
-                if self.record.page_roots.iter().any(|(known, _)| *known == index) {
-                    self.loaded.insert(index);
+            JobEvent::PageLoaded { start, root, page } => {
+                if page.as_ref().is_some_and(|page| page.root() == root) {
+                    self.loaded.insert(start);
+                } else {
+                    // The page is to be stored again.
+                    self.record.page_roots.retain(|(_, known)| *known != root);
                 }
-                self.feed(Event::PageLoaded { index, page })
+                self.feed(Event::PageLoaded { start, page })
             }
-            JobEvent::PageCommitted { index, present } => {
-                self.feed(Event::PageCommitted { index, present })?;
+            JobEvent::PageCommitted { start, present } => {
+                self.feed(Event::PageCommitted { start, present })?;
                 // A stored page shows that the store has room again.
                 if std::mem::take(&mut self.page_waits) { self.store_has_room() } else { Ok(()) }
             }
-            JobEvent::NoRoom { index, root, page, error } => {
-                let again = self.commit_page(index, root, page);
+            JobEvent::NoRoom { known, page, error } => {
+                let again = self.commit_page(known, page);
                 self.retry_when_full(again, error)
             }
             JobEvent::Checked(held) => {
@@ -449,7 +451,7 @@ impl Job {
                     None if is_first => {
                         // The look may have taken long, and counts against no peer.
                         self.machine = machine(self.cid, &self.record);
-                        return self.feed(Event::Wake);
+                        return self.feed(everything());
                     }
                     None => return self.feed(Event::Wake),
                 }
@@ -515,15 +517,17 @@ impl Job {
                 let result = net.fetch_header(peer, cid, MAX_EARLY_BYTES).await.map_err(fault);
                 JobEvent::Header { peer, result }
             }),
-            Action::FetchPage { peer, index } => {
-                let early = self.early.take_page(peer, index);
+            Action::FetchPage { peer, offset } => {
+                let early = self.early.take_page(peer);
                 Box::pin(async move {
                     let result = match early {
                         // The only page of a content needs no proof.
-                        Some(page) => Ok((page, PageProof::default())),
-                        None => net.fetch_page(peer, cid, index).await.map_err(fault),
+                        Some(page) => {
+                            Ok(ProvenPage { index: 0, page, proof: PageProof::default() })
+                        }
+                        None => net.fetch_page(peer, cid, offset).await.map_err(fault),
                     };
-                    JobEvent::Machine(Event::Page { peer, index, result })
+                    JobEvent::Machine(Event::Page { peer, offset, result })
                 })
             }
             Action::FetchChunks { peer, run, leaves } => {
@@ -533,13 +537,13 @@ impl Job {
                 };
             }
             Action::Cancel { run } => return self.fetching.cancel(run),
-            Action::LoadPage { index, root } => Box::pin(async move {
+            Action::LoadPage { start, root } => Box::pin(async move {
                 match disk.run(move |store| store.get::<Pages>(&root.hash)).await {
-                    Ok(page) => JobEvent::PageLoaded { index, page },
+                    Ok(page) => JobEvent::PageLoaded { start, root, page },
                     Err(error) => JobEvent::StoreFailed(error),
                 }
             }),
-            Action::CommitPage { index, root, page } => self.commit_page(index, root, page),
+            Action::CommitPage { known, page } => self.commit_page(known, page),
             Action::Ban { peer } => Box::pin(async move {
                 // The error means that the network has ended.
                 let _ = net.ban(peer).await;
@@ -569,19 +573,5 @@ impl Job {
             status.providers = machine.providers();
             status.rate = if status.phase == Phase::Waiting { 0 } else { rate };
         });
-    }
-}
-
-/// The state machine of a download that starts now, from its record.
-fn machine(cid: Cid, record: &DownloadRecord) -> Download<PeerId> {
-    let now = Instant::now();
-    let mut config = Config::default();
-    config.timeout = Duration::from_secs(record.timeout_s).min(DOWNLOAD_TIMEOUT_MAX);
-    match record.header.filter(|header| header.cid() == cid) {
-        Some(header) => {
-            let roots = record.page_roots.iter().copied().collect();
-            Download::resume(header, roots, config, now)
-        }
-        None => Download::new(cid, config, now),
     }
 }

@@ -1,8 +1,9 @@
 //! What a job asks the store before it fetches: whether the content is held, and which
 //! chunks of a page are there.
 
-use dfs_core::{Page, Subtree};
+use dfs_core::Page;
 use dfs_store::{Batch, StoreError};
+use dfs_transfer::KnownPage;
 
 use super::{Job, JobEvent, JobFuture};
 use crate::download::presence;
@@ -29,8 +30,9 @@ impl Job {
 
     /// Commits the page (which pins its chunks), then probes which chunks are
     /// present. In the other order a removal could delete chunks in between.
-    pub(super) fn commit_page(&mut self, index: u64, root: Subtree, page: Page) -> JobFuture {
-        let is_stored = self.loaded.remove(&index);
+    pub(super) fn commit_page(&mut self, known: KnownPage, page: Page) -> JobFuture {
+        let KnownPage { index, start, root, .. } = known;
+        let is_stored = self.loaded.remove(&start);
         // Before the page is stored: a removal looks into the record for pages. A root
         // whose page never came is forgotten when the page is loaded.
         if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
@@ -55,10 +57,8 @@ impl Job {
                 Ok(held.iter().zip(there).map(|(held, there)| *held || there).collect())
             });
             match commit.await {
-                Ok(present) => JobEvent::PageCommitted { index, present },
-                Err(error @ StoreError::NoSpace { .. }) => {
-                    JobEvent::NoRoom { index, root, page, error }
-                }
+                Ok(present) => JobEvent::PageCommitted { start, present },
+                Err(error @ StoreError::NoSpace { .. }) => JobEvent::NoRoom { known, page, error },
                 Err(error) => JobEvent::StoreFailed(error),
             }
         })

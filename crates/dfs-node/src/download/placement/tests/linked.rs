@@ -186,10 +186,11 @@ async fn a_chunk_that_recurs_in_later_pages_is_at_all_its_places() {
                 Command::FindProviders { found, .. } => drop(found.send(PeerId::random()).await),
                 Command::FetchMetadata { request, respond_to, .. } => {
                     let response = match request {
-                        metadata::Request::Page { index, .. } => {
+                        metadata::Request::Page { offset, .. } => {
+                            let (index, _) = manifest.page_at(offset).expect("a byte of it");
                             let proof = manifest.prove_page(index).expect("a page of it");
-                            let index = usize::try_from(index).expect("few");
-                            metadata::Response::Page(pages[index].clone(), proof)
+                            let page = pages[usize::try_from(index).expect("few")].clone();
+                            metadata::Response::Page(ProvenPage { index, page, proof })
                         }
                         _ => metadata::Response::Header((*manifest.header()).into()),
                     };
