@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::blocking::{Disk, blocking, for_each};
 use crate::clock::now_ms;
+use crate::download::pages;
 use crate::error::NodeError;
 use crate::gate::Gate;
 use crate::timing::{
@@ -145,7 +146,9 @@ async fn prune(disk: &Disk, gate: &Gate, now_ms: u64, min_kept: usize) -> Result
         // A download of the content may have started since its record was read.
         let _undisturbed = gate.lock(cid).await;
         let removal = disk.run(move |store| {
-            let is_old = store.get::<Downloads>(&cid)?.is_some_and(|record| is_prunable(&record));
+            let record = store.get::<Downloads>(&cid)?;
+            let is_old = record.map(|record| is_prunable(store, cid, &record)).transpose()?;
+            let is_old = is_old.unwrap_or(false);
             if is_old {
                 store.commit(Batch::default().delete::<Downloads>(&cid))?;
             }
@@ -165,7 +168,7 @@ fn old_records(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<Vec<Cid>, No
     for_each(rows, |cid, record| {
         // Damaged records are reported when the node starts.
         if let Ok(record) = record
-            && is_prunable(&record)
+            && is_prunable(&**store, cid, &record)?
         {
             ended.push((record.started_ms, cid));
         }
@@ -179,11 +182,13 @@ fn old_records(disk: &Disk, now_ms: u64, min_kept: usize) -> Result<Vec<Cid>, No
 
 /// Whether the record owns nothing: the content is held, or the download ended
 /// before it had stored a page.
-fn is_prunable(record: &DownloadRecord) -> bool {
+fn is_prunable(store: &dyn Store, cid: Cid, record: &DownloadRecord) -> Result<bool, StoreError> {
     match record.state {
-        DownloadState::Active => false,
-        DownloadState::Done => true,
-        DownloadState::Failed { .. } | DownloadState::Cancelled => record.page_roots.is_empty(),
+        DownloadState::Active => Ok(false),
+        DownloadState::Done => Ok(true),
+        DownloadState::Failed { .. } | DownloadState::Cancelled => {
+            pages::any(store, cid).map(|any| !any)
+        }
     }
 }
 
@@ -192,6 +197,7 @@ mod tests {
     use super::*;
     use dfs_core::Subtree;
     use dfs_store::MemoryStore;
+    use dfs_transfer::KnownPage;
 
     fn record(started_ms: u64, state: DownloadState) -> DownloadRecord {
         DownloadRecord {
@@ -199,7 +205,6 @@ mod tests {
             state,
             destinations: Vec::new(),
             header: None,
-            page_roots: Vec::new(),
             bytes_done: 0,
             chunks_done: 0,
             bytes_fetched: 0,
@@ -218,19 +223,16 @@ mod tests {
             (2, record(0, DownloadState::Active)),
             (3, record(3, DownloadState::Done)),
             (4, record(2, DownloadState::Cancelled)),
-            (
-                5,
-                DownloadRecord {
-                    page_roots: vec![(0, Subtree::empty())],
-                    ..record(1, DownloadState::Cancelled)
-                },
-            ),
+            (5, record(1, DownloadState::Cancelled)),
         ];
         let cid = |n| Cid::from_bytes([n; 32]);
         let mut batch = Batch::default();
         for (n, row) in &rows {
             batch.put::<Downloads>(&cid(*n), row);
         }
+        let (start, root) = (0, Subtree { len: 1, leaves: 1, ..Subtree::empty() });
+        let page = KnownPage { index: 0, start, root, is_complete: false };
+        pages::put(&mut batch, cid(5), &page);
         disk.store().commit(&batch).expect("commit");
         let left = || -> Vec<Cid> {
             let left = disk.store().scan::<Downloads>(None, 9).expect("downloads");

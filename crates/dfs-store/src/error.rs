@@ -209,6 +209,14 @@ pub enum Damage {
         /// Bytes of the page root.
         len: usize,
     },
+    /// A page is longer than the content up to its end.
+    #[error("a page of {len} bytes ends behind {end} bytes")]
+    PageEnd {
+        /// Content bytes before the end of the page.
+        end: u64,
+        /// Bytes of the page.
+        len: u64,
+    },
     /// The row describes other content than its key says.
     #[error("it describes {found}")]
     OtherContent {

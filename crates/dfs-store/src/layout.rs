@@ -47,6 +47,11 @@ pub const ITEM: Family = Family::new("item", "CID, 32 bytes").counted();
 pub const PROVIDE: Family = Family::new("provide", "CID, 32 bytes").counted();
 /// Downloads that are under way or have ended.
 pub const DOWNLOAD: Family = Family::new("download", "CID, 32 bytes").counted();
+/// The pages that downloads have verified and stored.
+pub const DOWNLOAD_PAGE: Family = Family::new(
+    "download_page",
+    "CID, 32 bytes; content bytes before the end of the page, 8 bytes, most significant first",
+);
 /// Which owner needs which page.
 pub const REF: Family = Family::new("ref", "one kind byte and two hashes, 65 bytes");
 /// Counters by name.
@@ -54,8 +59,8 @@ pub const COUNT: Family = Family::new("count", "name of the counter, ASCII");
 
 /// Every family of the database. A new record kind is a file in
 /// [`crate::tables`] and a constant and a place here.
-pub const FAMILIES: [Family; 11] =
-    [CHUNK, HAVE, INTENT, FILE, PAGE, META, ITEM, PROVIDE, DOWNLOAD, REF, COUNT];
+pub const FAMILIES: [Family; 12] =
+    [CHUNK, HAVE, INTENT, FILE, PAGE, META, ITEM, PROVIDE, DOWNLOAD, DOWNLOAD_PAGE, REF, COUNT];
 
 /// Kind of a row in [`REF`]: the first byte of its key. Kind 1 was in use up to
 /// format 3.

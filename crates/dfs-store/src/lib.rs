@@ -65,7 +65,7 @@ pub use rocks::{RocksOptions, RocksStore};
 pub use store::{ChunkStore, EncodedRow, MetaStore, Reclaimed, Released, Store};
 pub use table::{Key, Record, Table};
 pub use tables::{
-    Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId, FileIdentity,
-    Files, Have, Haves, Intents, Item, Items, Link, LinkedFile, Manifests, Pages, PortionNumber,
-    ProvideRecord, Provides,
+    Destination, DownloadPage, DownloadPages, DownloadRecord, DownloadState, Downloads,
+    FailureKind, FileId, FileIdentity, Files, Have, Haves, Intents, Item, Items, Link, LinkedFile,
+    Manifests, PageEnd, Pages, PortionNumber, ProvideRecord, Provides,
 };

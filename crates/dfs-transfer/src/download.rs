@@ -187,6 +187,11 @@ impl<P: Peer> Download<P> {
         self.pages.as_ref().map_or(0, |pages| pages.held().chunks)
     }
 
+    /// The pages all of whose chunks have arrived or been found since the last call.
+    pub fn take_completed_pages(&mut self) -> Vec<KnownPage> {
+        self.pages.as_mut().map_or_else(Vec::new, Pages::take_completed)
+    }
+
     /// Whether a chunk is still missing. A chunk that was requested from two peers
     /// may arrive twice.
     #[must_use]

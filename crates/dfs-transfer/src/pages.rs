@@ -74,6 +74,8 @@ pub(crate) struct Pages {
     held: Tally,
     /// Pages being worked on.
     slots: BTreeMap<u64, Slot>,
+    /// Pages that have become complete and that the owner has not asked about yet.
+    completed: Vec<KnownPage>,
     /// Chunks stored while the owner was probing a page. The probe may have run
     /// before they were stored.
     stored_while_probing: HashSet<Leaf>,
@@ -89,6 +91,7 @@ impl Pages {
             present: RangeSet::new(),
             held: Tally::default(),
             slots: BTreeMap::new(),
+            completed: Vec::new(),
             stored_while_probing: HashSet::new(),
         };
         for page in pages.known.values().filter(|page| page.is_complete) {
@@ -106,6 +109,11 @@ impl Pages {
 
     pub(crate) fn is_any_known(&self) -> bool {
         !self.known.is_empty()
+    }
+
+    /// The pages that have become complete since the last call.
+    pub(crate) fn take_completed(&mut self) -> Vec<KnownPage> {
+        std::mem::take(&mut self.completed)
     }
 
     /// Chunks that are in the store, of all pages that have been looked at.
@@ -348,6 +356,7 @@ impl Pages {
         for (start, _) in self.slots.extract_if(.., |_, slot| is_complete(slot)) {
             if let Some(page) = self.known.get_mut(&start) {
                 page.is_complete = true;
+                self.completed.push(*page);
             }
         }
     }
@@ -506,6 +515,9 @@ mod tests {
         assert_eq!(pages.loading(second.start), Some(*second));
         open(&mut pages, &(*second, page.clone()), true);
         assert!(pages.is_complete());
+        let completed = KnownPage { is_complete: true, ..*second };
+        assert_eq!(pages.take_completed(), [completed]);
+        assert_eq!(pages.take_completed(), []);
         assert_eq!(pages.held(), Tally { bytes: 9000 * LEN, chunks: 9000 });
     }
 

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dfs_core::{Cid, Leaf, Page};
-use dfs_store::tables::{Downloads as Records, Manifests, Pages};
+use dfs_core::{Cid, Leaf, Page, VerifiedPage};
+use dfs_store::tables::{DownloadPages, Manifests, Pages};
 use dfs_store::{Store, Tables};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -45,36 +45,34 @@ struct Reader {
 impl Reader {
     /// Hands out chunk by chunk. `visit` ends the reading by answering `false`.
     fn read(mut self, mut visit: impl FnMut(Bytes) -> bool) -> Result<(), NodeError> {
-        let mut index = 0;
-        while let Some(page) = self.page(index)? {
+        let mut offset = 0;
+        while let Some(page) = self.page(offset)? {
             for leaf in page.leaves() {
                 let bytes = self.chunk(leaf)?;
+                offset += bytes.len() as u64;
                 if !visit(bytes) {
                     return Ok(());
                 }
             }
-            index += 1;
         }
         Ok(())
     }
 
-    /// A page, once it is stored; `None` behind the last one.
-    fn page(&mut self, index: u64) -> Result<Option<Page>, NodeError> {
+    /// The page with the byte at `offset`, once it is stored; `None` behind the last one.
+    fn page(&mut self, offset: u64) -> Result<Option<Page>, NodeError> {
         loop {
             // The download may end between the look and the wait, so it is asked first.
             let is_over = self.is_over();
             if let Some(manifest) = self.store.get::<Manifests>(&self.cid)? {
-                let roots = manifest.page_roots();
-                let root = usize::try_from(index).ok().and_then(|index| roots.get(index));
-                let Some(root) = root else { return Ok(None) };
+                let Some((_, VerifiedPage { root, .. })) = manifest.page_at(offset) else {
+                    return Ok(None);
+                };
                 let damage = Damage::MissingPage(root.hash);
                 let damaged = || NodeError::Damaged { cid: self.cid, source: damage };
                 return self.store.get::<Pages>(&root.hash)?.ok_or_else(damaged).map(Some);
             }
-            // The record lists a root before its page is stored.
-            if let Some(record) = self.store.get::<Records>(&self.cid)?
-                && let Some((_, root)) = record.page_roots.iter().find(|(known, _)| *known == index)
-                && let Some(page) = self.store.get::<Pages>(&root.hash)?
+            if let Some((_, row)) = DownloadPages::at(&*self.store, self.cid, offset)?
+                && let Some(page) = self.store.get::<Pages>(&row.root.hash)?
             {
                 return Ok(Some(page));
             }

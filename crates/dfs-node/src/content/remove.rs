@@ -8,7 +8,7 @@
 use std::fs;
 
 use dfs_core::{Cid, Manifest};
-use dfs_store::tables::{Downloads, Files, Items, Manifests, Provides};
+use dfs_store::tables::{DownloadPages, Downloads, Files, Items, Manifests, Provides};
 use dfs_store::{Batch, FileId, LinkedFile, Store, StoreError, Tables};
 use tokio::sync::oneshot;
 
@@ -53,9 +53,10 @@ async fn release(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     content.downloads.end(&cid).await;
     let known = content.disk.run(move |store| {
         let item = store.get::<Items>(&cid)?;
-        Ok((store.get::<Manifests>(&cid)?, item, store.get::<Downloads>(&cid)?))
+        let download = store.get::<Downloads>(&cid)?;
+        Ok((store.get::<Manifests>(&cid)?, item, download, DownloadPages::of(store, cid)?))
     });
-    let (manifest, item, download) = known.await?;
+    let (manifest, item, download, pages) = known.await?;
     if manifest.is_none() && download.is_none() {
         return Err(NodeError::NothingOf { cid });
     }
@@ -65,13 +66,15 @@ async fn release(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     if let Some(record) = &download {
         files.extend(record.file.iter().chain(&record.leftovers));
     }
-    let partial = download.into_iter().flat_map(|record| record.page_roots);
-    roots.extend(partial.map(|(_, root)| root.hash));
+    roots.extend(pages.iter().map(|(_, page)| page.root.hash));
     let removed = content.disk.run(move |store| {
         let unfinished = unfinished(store, &files)?;
         let mut batch = Batch::default();
         batch.delete::<Manifests>(&cid).delete::<Items>(&cid);
         batch.delete::<Downloads>(&cid).delete::<Provides>(&cid);
+        for (key, _) in &pages {
+            batch.delete::<DownloadPages>(key);
+        }
         for file in &files {
             batch.delete::<Files>(file);
         }

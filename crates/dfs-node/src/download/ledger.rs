@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use dfs_core::Cid;
 use dfs_store::tables::{DownloadRecord, Downloads, FileIdentity};
 use dfs_store::{Batch, Store, StoreError};
+use dfs_transfer::KnownPage;
 
+use super::pages;
 use super::write_buffer::Progress;
 
 /// Commits the record of one job. Clones share it.
@@ -26,6 +28,8 @@ struct Shared {
     cid: Cid,
     /// What the job knows.
     record: Mutex<DownloadRecord>,
+    /// Pages that are complete, in the order in which they became so.
+    complete: Mutex<Vec<KnownPage>>,
     /// The last progress that a commit has recorded. Held by the one commit that runs.
     recorded: Mutex<Option<Progress>>,
     /// Set at the end of the job. Work on a blocking thread goes on after its future is
@@ -38,6 +42,7 @@ impl Ledger {
         let shared = Shared {
             cid,
             record: Mutex::new(record),
+            complete: Mutex::default(),
             recorded: Mutex::default(),
             is_closed: RwLock::default(),
         };
@@ -52,6 +57,19 @@ impl Ledger {
         for (destination, file) in known.destinations.iter_mut().zip(files) {
             destination.file = destination.file.or(file);
         }
+    }
+
+    /// Notes pages that have become complete: a commit with the returned number in its
+    /// progress, or a higher one, records them.
+    pub(super) fn note_complete(&self, pages: Vec<KnownPage>) -> usize {
+        let mut complete = lock(&self.shared.complete);
+        complete.extend(pages);
+        complete.len()
+    }
+
+    /// The content is held, and its pages need no rows.
+    pub(super) fn forget_complete(&self) {
+        lock(&self.shared.complete).clear();
     }
 
     /// Notes the file that is to get the name of a destination. Returns whether that is
@@ -71,8 +89,10 @@ impl Ledger {
         progress: Option<Progress>,
         mut rows: Batch,
     ) -> Result<(), StoreError> {
-        self.commit_through(progress, |record| {
-            rows.put::<Downloads>(&self.shared.cid, record);
+        let cid = self.shared.cid;
+        self.commit_through(progress, |record, complete| {
+            rows.put::<Downloads>(&cid, record);
+            complete.iter().for_each(|page| pages::put(&mut rows, cid, page));
             store.commit(&rows)
         })
     }
@@ -80,7 +100,7 @@ impl Ledger {
     fn commit_through<T: Default, E>(
         &self,
         progress: Option<Progress>,
-        commit: impl FnOnce(&DownloadRecord) -> Result<T, E>,
+        commit: impl FnOnce(&DownloadRecord, &[KnownPage]) -> Result<T, E>,
     ) -> Result<T, E> {
         self.unless_closed(|| {
             let mut recorded = lock(&self.shared.recorded);
@@ -90,7 +110,12 @@ impl Ledger {
             if let Some(progress) = progress {
                 (record.bytes_done, record.chunks_done) = (progress.bytes, progress.chunks);
             }
-            let committed = commit(&record)?;
+            let complete = lock(&self.shared.complete);
+            let pages = |progress: &Option<Progress>| progress.map_or(0, |known| known.pages);
+            let new = pages(&recorded)..pages(&progress).max(pages(&recorded));
+            let new = complete.get(new).unwrap_or_default().to_vec();
+            drop(complete);
+            let committed = commit(&record, &new)?;
             *recorded = progress;
             Ok(committed)
         })
@@ -125,14 +150,14 @@ mod tests {
     use super::*;
 
     fn progress(chunks: u64) -> Progress {
-        Progress { bytes: 100 * chunks, chunks }
+        Progress { bytes: 100 * chunks, chunks, pages: 0 }
     }
 
     #[test]
     fn a_commit_writes_what_is_known_when_it_runs_and_what_is_durable() {
         let ledger = Ledger::new(CID, record());
         let seen = |progress| {
-            let seen = |record: &DownloadRecord| {
+            let seen = |record: &DownloadRecord, _: &[KnownPage]| {
                 Ok::<_, ()>(Some((record.timeout_s, record.bytes_done, record.chunks_done)))
             };
             ledger.commit_through(progress, seen).expect("no error").expect("it is open")
@@ -144,7 +169,7 @@ mod tests {
         assert_eq!(late(), (7, 200, 2));
         assert_eq!(seen(None), (7, 200, 2));
         let failed: Result<Option<()>, _> =
-            ledger.commit_through(Some(progress(3)), |_| Err("full"));
+            ledger.commit_through(Some(progress(3)), |_, _| Err("full"));
         assert_eq!(failed, Err("full"));
         assert_eq!(seen(Some(progress(0))), (7, 200, 2), "nothing was recorded");
     }
@@ -153,7 +178,7 @@ mod tests {
     fn nothing_but_the_last_commit_follows_the_end() {
         let ledger = Ledger::new(CID, record());
         let last = ledger.close();
-        let commit = |ledger: &Ledger| ledger.commit_through(None, |_| Ok::<_, ()>(true));
+        let commit = |ledger: &Ledger| ledger.commit_through(None, |_, _| Ok::<_, ()>(true));
         assert_eq!(commit(&ledger), Ok(false));
         assert_eq!(commit(&last), Ok(true));
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Downloads`] starts, joins, cancels and resumes jobs; [`job`] is one of
 //! them, a task that carries out what the state machine of `dfs-transfer`
-//! decides; [`ledger`] commits its record; [`turns`] limits how many of them fetch at
+//! decides; [`ledger`] commits its record and [`pages`] are the rows beside it; [`turns`] limits how many of them fetch at
 //! the same time; [`write_buffer`] gathers verified chunks on their way into the store,
 //! and [`placement`] writes them to the file of the user on the same way; [`recent`]
 //! keeps them for readers that follow; [`presence`] says which chunks need not be
@@ -11,6 +11,7 @@
 mod job;
 mod ledger;
 mod linked_output;
+pub(crate) mod pages;
 mod placement;
 mod presence;
 mod recent;
@@ -345,8 +346,8 @@ impl Downloads {
         Ok(recorded.await?)
     }
 
-    /// A record for a new job. It keeps the header and the pages that an earlier
-    /// job has stored.
+    /// A record for a new job. It keeps the header of an earlier job, as the store keeps the
+    /// pages.
     async fn new_record(
         &self,
         cid: Cid,
@@ -354,10 +355,9 @@ impl Downloads {
         timeout: Duration,
     ) -> Result<DownloadRecord, NodeError> {
         let known = self.shared.disk.run(move |store| store.get::<tables::Downloads>(&cid)).await?;
-        let (mut header, mut page_roots, mut leftovers) = (None, Vec::new(), Vec::new());
-        let mut file = None;
+        let (mut header, mut leftovers, mut file) = (None, Vec::new(), None);
         if let Some(known) = known {
-            (header, page_roots, leftovers) = (known.header, known.page_roots, known.leftovers);
+            (header, leftovers) = (known.header, known.leftovers);
             // The file of an earlier job that was cancelled or has failed goes on.
             file = known.file.filter(|_| known.state != DownloadState::Done);
         }
@@ -372,7 +372,6 @@ impl Downloads {
             state: DownloadState::Active,
             destinations: destination.into_iter().collect(),
             header,
-            page_roots,
             bytes_done: 0,
             chunks_done: 0,
             bytes_fetched: 0,

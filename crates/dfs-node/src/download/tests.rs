@@ -1,10 +1,13 @@
 //! Downloads without a network: the test answers what they ask.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use bytes::Bytes;
-use dfs_core::{Leaf, Page, PageProof, ProvenPage};
+use dfs_core::{ChunkHash, Kind, Leaf, ManifestBuilder, Page, PageProof, Profile, ProvenPage};
 use dfs_net::{Command, MockNet, PeerId, Unreachable, metadata};
 use dfs_store::MetaStore;
 use dfs_store::tables::Item;
+use dfs_transfer::KnownPage;
 
 use super::*;
 use crate::content::{AddOptions, Content};
@@ -188,15 +191,15 @@ async fn a_provider_that_lies_is_banned() {
 }
 
 #[tokio::test]
-async fn a_reader_waits_for_a_page_that_the_record_lists_already() {
+async fn a_reader_waits_for_a_page_that_is_listed_and_not_stored() {
     let mut bench = Bench::new(Turns::one());
     let (cid, _status) = bench.start("content").await;
     let (_, _, asked) = bench.mock.expect_fetch_metadata().await;
     let page = Page::new(vec![Leaf::of(b"content")]).expect("a page");
-    let record = bench.store.get::<tables::Downloads>(&cid).expect("a look");
-    let mut record = record.expect("a record");
-    record.page_roots.push((0, page.root()));
-    bench.downloads.record(cid, &record).await.expect("recorded");
+    let mut batch = Batch::default();
+    let known = KnownPage { index: 0, start: 0, root: page.root(), is_complete: false };
+    pages::put(&mut batch, cid, &known);
+    bench.store.commit(&batch).expect("recorded");
     let mut parts = bench.content.follow(cid);
     for _ in 0..1000 {
         assert!(parts.try_recv().is_err_and(|empty| empty == mpsc::error::TryRecvError::Empty));
@@ -209,6 +212,77 @@ async fn a_reader_waits_for_a_page_that_the_record_lists_already() {
     assert_eq!(part, Bytes::from_static(b"content"));
     assert!(parts.recv().await.is_none());
     bench.downloads.stop().await;
+}
+
+#[tokio::test]
+async fn pages_that_an_earlier_run_has_completed_are_not_looked_at() {
+    let Bench { downloads, mut mock, store, .. } = Bench::new(Turns::one());
+    // Equal chunks, and one other in the third page or so.
+    let chunk = |n: u32| Bytes::from(vec![u8::from(n == 8000); 1 << 16]);
+    let mut builder = ManifestBuilder::new(Kind::File(Profile::Fixed));
+    let cut = (0..9000).filter_map(|n| builder.push(Leaf::of(&chunk(n))).expect("a small file"));
+    let mut cut: Vec<_> = cut.collect();
+    let (manifest, last) = builder.finish().expect("a file");
+    cut.extend(last);
+    let (cid, other) = (manifest.cid(), ChunkHash::of(&chunk(8000)));
+    let is_refused = Arc::new(AtomicBool::new(true));
+    let (sent, refuses) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&is_refused));
+    let counted = Arc::clone(&sent);
+    let pages: Vec<_> = cut.iter().map(|(_, page)| page.clone()).collect();
+    let provider = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Some(command) = mock.next().await {
+            match command {
+                Command::ConnectedPeers { respond_to } => drop(respond_to.send(Vec::new())),
+                Command::FindProviders { found, .. } => drop(found.send(PeerId::random()).await),
+                Command::FetchMetadata { request, respond_to, .. } => {
+                    let metadata::Request::Page { offset, .. } = request else {
+                        let header = metadata::Response::Header((*manifest.header()).into());
+                        drop(respond_to.send(Ok(header)));
+                        continue;
+                    };
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    let (index, _) = manifest.page_at(offset).expect("a byte of it");
+                    let proof = manifest.prove_page(index).expect("a page of it");
+                    let page = pages[usize::try_from(index).expect("few")].clone();
+                    let proven = ProvenPage { index, page, proof };
+                    drop(respond_to.send(Ok(metadata::Response::Page(proven))));
+                }
+                Command::FetchChunks { leaves, results, .. } => {
+                    for leaf in leaves {
+                        let is_other = leaf.hash == other;
+                        if is_other && refuses.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        drop(results.send(Ok(chunk(if is_other { 8000 } else { 0 }))).await);
+                    }
+                    open.push(results);
+                }
+                unexpected => panic!("{unexpected:?}"),
+            }
+        }
+    });
+    let mut status = downloads.get(cid, GetOptions::default()).await.expect("started");
+    status.wait_for(|status| status.chunks_done == 8999).await.expect("it goes on");
+    assert!(downloads.cancel(cid).await);
+    while downloads.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let known = pages::known(&*store, cid).expect("rows");
+    assert_eq!(known.len(), cut.len());
+    let (complete, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|page| page.is_complete);
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    assert!(rest[0].range().contains(&(8000 << 16)));
+
+    // Nothing of them is read again.
+    complete.iter().for_each(|page| store.damage::<tables::Pages>(&page.root.hash));
+    is_refused.store(false, Ordering::Relaxed);
+    downloads.get_and_wait(cid, GetOptions::default()).await.expect("it is got");
+    assert_eq!(sent.load(Ordering::Relaxed), cut.len(), "each page was sent once");
+    assert_eq!(pages::known(&*store, cid).expect("rows"), [], "the manifest has them");
+    downloads.stop().await;
+    drop(downloads);
+    provider.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -62,6 +62,8 @@ pub(super) struct WriteBuffer {
 pub(super) struct Progress {
     pub(super) bytes: u64,
     pub(super) chunks: u64,
+    /// Pages without a missing chunk, of those that the ledger has been told of.
+    pub(super) pages: usize,
 }
 
 /// Chunks that are written and not recorded yet.
@@ -370,7 +372,7 @@ pub(super) mod tests {
     use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
     use dfs_store::{MemoryStore, Tables};
 
-    const DONE: Progress = Progress { bytes: 0, chunks: 0 };
+    const DONE: Progress = Progress { bytes: 0, chunks: 0, pages: 0 };
 
     pub(in crate::download) fn record() -> DownloadRecord {
         DownloadRecord {
@@ -378,7 +380,6 @@ pub(super) mod tests {
             state: DownloadState::Active,
             destinations: Vec::new(),
             header: None,
-            page_roots: Vec::new(),
             bytes_done: 0,
             chunks_done: 0,
             bytes_fetched: 0,
@@ -451,7 +452,7 @@ pub(super) mod tests {
                     buffer.push(hash, bytes, start);
                     next += 1;
                 }
-                let progress = Progress { bytes: 0, chunks: next.into() };
+                let progress = Progress { bytes: 0, chunks: next.into(), pages: 0 };
                 let Some(write) = buffer.next_write(start, progress) else {
                     return writes;
                 };

@@ -12,6 +12,7 @@ mod testing;
 mod v2_to_v3;
 mod v3_to_v4;
 mod v4_to_v5;
+mod v5_to_v6;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,7 +24,7 @@ use crate::error::{Foreign, StoreError};
 use crate::layout::Family;
 
 /// Newest on-disk format that this release reads and the one it writes.
-pub const STORE_VERSION: u32 = 5;
+pub const STORE_VERSION: u32 = 6;
 
 /// Format of development builds before the first release. Their content
 /// identifiers mean nothing any more, so there is nothing to migrate.
@@ -38,7 +39,7 @@ type Migration = fn(&dyn Engine) -> Result<(), StoreError>;
 
 /// Every migration; the first one starts from [`OLDEST`].
 const MIGRATIONS: [Migration; (STORE_VERSION - OLDEST) as usize] =
-    [v2_to_v3::run, v3_to_v4::run, v4_to_v5::run];
+    [v2_to_v3::run, v3_to_v4::run, v4_to_v5::run, v5_to_v6::run];
 
 /// Bytes of converted rows that are gathered before they are written.
 const CONVERTED_BYTES: usize = 1 << 20;
@@ -178,6 +179,6 @@ mod tests {
         for (family, rows) in FAMILIES.into_iter().zip(dump(&expected)) {
             assert_eq!(store.rows(family, None, usize::MAX).expect("rows"), rows.1);
         }
-        assert_eq!(version(), "dfs-store 5\n");
+        assert_eq!(version(), "dfs-store 6\n");
     }
 }

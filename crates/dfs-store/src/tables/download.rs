@@ -1,7 +1,6 @@
 //! Downloads that are under way or have ended.
 
-use dfs_core::merkle::SUBTREE_LEN;
-use dfs_core::{Cid, Header, Subtree};
+use dfs_core::{Cid, Header};
 use serde::{Deserialize, Serialize};
 
 use super::file::FileId;
@@ -9,9 +8,9 @@ use crate::error::Damage;
 use crate::layout::{DOWNLOAD, Family};
 use crate::table::{Record, Table, decode_record, encode_record};
 
-/// Version 1 held an exit code instead of a [`FailureKind`], version 2 no links, and version
-/// 3 not what has become of a destination.
-const VERSION: u8 = 4;
+/// Version 1 held an exit code instead of a [`FailureKind`], version 2 no links, version 3 not
+/// what has become of a destination, and version 4 the pages.
+const VERSION: u8 = 5;
 
 /// CID to [`DownloadRecord`].
 #[derive(Debug)]
@@ -103,9 +102,9 @@ impl FailureKind {
     ];
 }
 
-/// Progress of one download. The record does not list the chunks that are
-/// there: a chunk in the store has been verified, and after a restart it is
-/// durable.
+/// Progress of one download. Its pages have rows of their own ([`super::DownloadPages`]), and
+/// the chunks that are there none: a chunk in the store has been verified, and after a restart
+/// it is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownloadRecord {
     /// When the user asked for it, in ms since the Unix epoch.
@@ -116,8 +115,6 @@ pub struct DownloadRecord {
     pub destinations: Vec<Destination>,
     /// The header, once a provider has sent it.
     pub header: Option<Header>,
-    /// Index and root of every page that has been verified and stored.
-    pub page_roots: Vec<(u64, Subtree)>,
     /// Content bytes that are durable.
     pub bytes_done: u64,
     /// Chunks that are durable.
@@ -139,7 +136,6 @@ struct DownloadRow {
     state: DownloadState,
     destinations: Vec<Destination>,
     header: Option<Vec<u8>>,
-    page_roots: Vec<(u64, Vec<u8>)>,
     bytes_done: u64,
     chunks_done: u64,
     bytes_fetched: u64,
@@ -154,13 +150,11 @@ impl Table for Downloads {
     type Row = DownloadRecord;
 
     fn encode(record: &DownloadRecord) -> Vec<u8> {
-        let page_roots = record.page_roots.iter();
         let row = DownloadRow {
             started_ms: record.started_ms,
             state: record.state.clone(),
             destinations: record.destinations.clone(),
             header: record.header.map(|header| header.encode().to_vec()),
-            page_roots: page_roots.map(|(index, root)| (*index, root.encode().to_vec())).collect(),
             bytes_done: record.bytes_done,
             chunks_done: record.chunks_done,
             bytes_fetched: record.bytes_fetched,
@@ -175,18 +169,11 @@ impl Table for Downloads {
         let row: DownloadRow = decode_record(VERSION, value)?;
         let header = row.header.map(|bytes| Header::decode(&bytes)).transpose();
         let header = header.map_err(|source| Damage::Header { source })?;
-        let page_roots = row.page_roots.into_iter().map(|(index, root)| {
-            let root: [u8; SUBTREE_LEN] = root
-                .try_into()
-                .map_err(|root: Vec<u8>| Damage::PageRootLength { len: root.len() })?;
-            Ok((index, Subtree::decode(&root)))
-        });
         Ok(DownloadRecord {
             started_ms: row.started_ms,
             state: row.state,
             destinations: row.destinations,
             header,
-            page_roots: page_roots.collect::<Result<_, _>>()?,
             bytes_done: row.bytes_done,
             chunks_done: row.chunks_done,
             bytes_fetched: row.bytes_fetched,

@@ -4,6 +4,7 @@
 //! [`crate::Table`], and a place in [`crate::layout::FAMILIES`].
 
 mod download;
+mod download_page;
 mod file;
 mod have;
 mod intent;
@@ -15,6 +16,7 @@ mod provide;
 pub use download::{
     Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileIdentity,
 };
+pub use download_page::{DownloadPage, DownloadPages, PageEnd};
 pub use file::{FileId, Files, LinkedFile};
 pub(crate) use have::MAX_LINKS;
 pub use have::{Have, Haves, Link};

@@ -76,7 +76,6 @@ fn download(sample: &Sample) -> DownloadRecord {
             is_written: false,
         }],
         header: Some(*sample.manifest.header()),
-        page_roots: vec![(0, sample.page.0)],
         bytes_done: 1,
         chunks_done: 2,
         bytes_fetched: 3,

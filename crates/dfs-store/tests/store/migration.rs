@@ -50,7 +50,7 @@ fn a_store_of_format_2_is_migrated_row_by_row() {
     let store = open(directory.path()).expect("open");
     check("format-2-migrated.txt", &dump(&store));
     let format = fs::read_to_string(directory.path().join("FORMAT")).expect("read");
-    assert_eq!(format, "dfs-store 5\n");
+    assert_eq!(format, "dfs-store 6\n");
     drop(store);
     let store = open(directory.path()).expect("open once more");
     check("format-2-migrated.txt", &dump(&store));
@@ -70,6 +70,15 @@ fn a_store_of_format_4_is_migrated_row_by_row() {
     write_store(directory.path(), 4, FAMILIES_4);
     let store = open(directory.path()).expect("open");
     check("format-4-migrated.txt", &dump(&store));
+}
+
+#[test]
+fn a_store_of_format_5_is_migrated_row_by_row() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Format 5 has the families of format 4.
+    write_store(directory.path(), 5, FAMILIES_4);
+    let store = open(directory.path()).expect("open");
+    check("format-5-migrated.txt", &dump(&store));
 }
 
 #[test]

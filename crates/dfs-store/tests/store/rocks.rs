@@ -459,7 +459,7 @@ fn a_newer_store_is_refused_and_left_untouched() {
     let newer = format!("dfs-store {}\n", STORE_VERSION + 1);
     fs::write(path.join("FORMAT"), &newer).expect("write");
     let Err(error) = open(path) else { panic!("opened a newer store") };
-    assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
     assert!(error.to_string().contains("newer release"));
     assert_eq!(fs::read_dir(path).expect("list").count(), 1);
     assert_eq!(fs::read_to_string(path.join("FORMAT")).expect("read"), newer);

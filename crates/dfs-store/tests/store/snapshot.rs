@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use dfs_core::{Kind, Leaf, Manifest, ManifestBuilder, Page, Profile, Subtree};
 use dfs_store::layout::FAMILIES;
 use dfs_store::{
-    Batch, Destination, DownloadRecord, DownloadState, Downloads, FailureKind, FileId,
-    FileIdentity, Files, Item, Items, Link, LinkedFile, Manifests, MemoryStore, Owner,
-    ProvideRecord, Provides, Store,
+    Batch, Destination, DownloadPage, DownloadPages, DownloadRecord, DownloadState, Downloads,
+    FailureKind, FileId, FileIdentity, Files, Item, Items, Link, LinkedFile, Manifests,
+    MemoryStore, Owner, PageEnd, ProvideRecord, Provides, Store,
 };
 
 use crate::rocks::open;
@@ -66,7 +66,7 @@ fn content(n: u32) -> (Vec<u8>, Leaf, Subtree, Page, Manifest) {
 }
 
 fn download(n: u32, state: DownloadState) -> DownloadRecord {
-    let (_, _, root, _, manifest) = content(n);
+    let (.., manifest) = content(n);
     DownloadRecord {
         started_ms: 1_795_398_684_381,
         state,
@@ -78,7 +78,6 @@ fn download(n: u32, state: DownloadState) -> DownloadRecord {
             is_written: n == 2,
         }],
         header: Some(*manifest.header()),
-        page_roots: vec![(0, root)],
         bytes_done: 11,
         chunks_done: 1,
         bytes_fetched: 12,
@@ -115,16 +114,17 @@ fn fill(store: &dyn Store) {
     let (_, _, root, page, _) = content(3);
     batch.put_page(three.into(), root.hash, page);
     batch.put::<Downloads>(&three, &download(3, DownloadState::Active));
+    for (n, is_complete) in [(3, false), (4, true)] {
+        let (.., root, _, manifest) = content(n);
+        let key = PageEnd { cid: manifest.cid(), end: root.len };
+        batch.put::<DownloadPages>(&key, &DownloadPage { index: 0, root, is_complete });
+    }
     batch.put::<Downloads>(&two, &download(2, DownloadState::Done));
     batch.put::<Downloads>(&four, &download(4, DownloadState::Cancelled));
     for (n, kind) in (101..).zip(FailureKind::ALL) {
         let state = DownloadState::Failed { cause: format!("{kind:?}"), kind };
-        let record = DownloadRecord {
-            header: None,
-            page_roots: Vec::new(),
-            destinations: Vec::new(),
-            ..download(n, state)
-        };
+        let record =
+            DownloadRecord { header: None, destinations: Vec::new(), ..download(n, state) };
         batch.put::<Downloads>(&content(n).4.cid(), &record);
     }
     store.commit(&batch).expect("commit");
@@ -163,12 +163,12 @@ fn every_row_of_a_small_store_in_rocksdb_is_as_in_the_snapshot() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(directory.path()).expect("open");
     fill(&store);
-    check("format-5.txt", &dump(&store));
+    check("format-6.txt", &dump(&store));
 }
 
 #[test]
 fn every_row_of_a_small_store_in_memory_is_as_in_the_snapshot() {
     let store = MemoryStore::default();
     fill(&store);
-    check("format-5.txt", &dump(&store));
+    check("format-6.txt", &dump(&store));
 }

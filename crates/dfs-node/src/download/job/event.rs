@@ -67,8 +67,8 @@ pub(super) enum JobEvent {
         page: Page,
         error: StoreError,
     },
-    /// The content, if the store has it.
-    Checked(Option<Manifest>),
+    /// The content, if the store has it; and else the pages that are stored.
+    Checked(Result<Manifest, Vec<KnownPage>>),
     /// The disk is too full to look.
     NotChecked(StoreError),
     StoreFailed(StoreError),

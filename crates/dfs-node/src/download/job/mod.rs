@@ -129,7 +129,7 @@ impl Job {
         recent: Recent,
     ) -> Self {
         Self {
-            machine: machine(cid, &record),
+            machine: machine(cid, &record, Vec::new()),
             cid,
             ledger: Ledger::new(cid, record.clone()),
             record,
@@ -425,9 +425,6 @@ impl Job {
             JobEvent::PageLoaded { start, root, page } => {
                 if page.as_ref().is_some_and(|page| page.root() == root) {
                     self.loaded.insert(start);
-                } else {
-                    // The page is to be stored again.
-                    self.record.page_roots.retain(|(_, known)| *known != root);
                 }
                 self.feed(Event::PageLoaded { start, page })
             }
@@ -446,14 +443,14 @@ impl Job {
                     self.store_has_room()?;
                 }
                 match held {
-                    Some(manifest) if is_first => self.held = Some(manifest),
-                    Some(manifest) => self.complete = Some(manifest),
-                    None if is_first => {
+                    Ok(manifest) if is_first => self.held = Some(manifest),
+                    Ok(manifest) => self.complete = Some(manifest),
+                    Err(pages) if is_first => {
                         // The look may have taken long, and counts against no peer.
-                        self.machine = machine(self.cid, &self.record);
+                        self.machine = machine(self.cid, &self.record, pages);
                         return self.feed(everything());
                     }
-                    None => return self.feed(Event::Wake),
+                    Err(_) => return self.feed(Event::Wake),
                 }
                 Ok(())
             }

@@ -2,11 +2,11 @@
 //! chunks of a page are there.
 
 use dfs_core::Page;
-use dfs_store::{Batch, StoreError};
+use dfs_store::{Batch, Store, StoreError};
 use dfs_transfer::KnownPage;
 
 use super::{Job, JobEvent, JobFuture};
-use crate::download::presence;
+use crate::download::{pages, presence};
 
 impl Job {
     /// Checks whether the content is held by now.
@@ -20,7 +20,11 @@ impl Job {
         let (disk, cid, ledger) = (self.disk.clone(), self.cid, self.ledger.clone());
         let links = self.record.file.is_some();
         Box::pin(async move {
-            match disk.run(move |store| presence::held(store, cid, links, &ledger)).await {
+            let look = move |store: &dyn Store| match presence::held(store, cid, links, &ledger)? {
+                Some(manifest) => Ok(Ok(manifest)),
+                None => pages::known(store, cid).map(Err),
+            };
+            match disk.run(look).await {
                 Ok(held) => JobEvent::Checked(held),
                 Err(error @ StoreError::NoSpace { .. }) => JobEvent::NotChecked(error),
                 Err(error) => JobEvent::StoreFailed(error),
@@ -31,13 +35,8 @@ impl Job {
     /// Commits the page (which pins its chunks), then probes which chunks are
     /// present. In the other order a removal could delete chunks in between.
     pub(super) fn commit_page(&mut self, known: KnownPage, page: Page) -> JobFuture {
-        let KnownPage { index, start, root, .. } = known;
+        let start = known.start;
         let is_stored = self.loaded.remove(&start);
-        // Before the page is stored: a removal looks into the record for pages. A root
-        // whose page never came is forgotten when the page is loaded.
-        if !self.record.page_roots.iter().any(|(known, _)| *known == index) {
-            self.record.page_roots.push((index, root));
-        }
         self.note_record();
         let held: Vec<bool> =
             page.leaves().iter().map(|leaf| self.buffer.contains(&leaf.hash)).collect();
@@ -47,9 +46,10 @@ impl Job {
             let committed = page.clone();
             let commit = disk.run(move |store| {
                 if !is_stored {
-                    // One batch stores the page and its root in the record.
+                    // One batch stores the page and its row, by which a removal finds it.
                     let mut rows = Batch::default();
-                    rows.put_page(cid.into(), root.hash, committed.clone());
+                    rows.put_page(cid.into(), known.root.hash, committed.clone());
+                    pages::put(&mut rows, cid, &known);
                     ledger.commit(store, None, rows)?;
                 }
                 let leaves = committed.leaves();

@@ -18,6 +18,7 @@ use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::content::draft::Draft;
 use crate::content::target::Target;
+use crate::download::pages;
 use crate::download::write_buffer::{FailedWrite, Progress, Sink, Write};
 use crate::error::{FailureKind, NodeError, report};
 use crate::timing::{DISK_FULL_RETRY, FINAL_WRITE_TIMEOUT};
@@ -154,8 +155,15 @@ impl Job {
     }
 
     /// What holds once all chunks gathered so far are durable.
-    fn progress(&self) -> Progress {
-        Progress { bytes: self.machine.bytes_done(), chunks: self.machine.chunks_done() }
+    fn progress(&mut self) -> Progress {
+        let mut complete = self.machine.take_completed_pages();
+        if self.record.file.is_some() {
+            // The user may change the file.
+            complete.clear();
+        }
+        let pages = self.ledger.note_complete(complete);
+        let (bytes, chunks) = (self.machine.bytes_done(), self.machine.chunks_done());
+        Progress { bytes, chunks, pages }
     }
 
     /// Stores the item: from now on the content is held.
@@ -164,8 +172,11 @@ impl Job {
         let cid = self.cid;
         loop {
             self.note_record();
-            let write = self.buffer.take_rest(self.progress());
+            // The pages of the manifest need no rows of the download.
+            let progress = Progress { pages: 0, ..self.progress() };
+            let write = self.buffer.take_rest(progress);
             let mut rows = Batch::default();
+            pages::delete(&mut rows, cid, manifest);
             let got = item.clone();
             rows.put::<Manifests>(&cid, manifest).update::<Items>(&cid, move |known| {
                 let used_ms = got.used_ms;
@@ -175,7 +186,6 @@ impl Job {
             let (target, mut placement) = self.lend_placement();
             let go_on = Arc::new(AtomicBool::new(true));
             let (flag, manifest) = (Arc::clone(&go_on), manifest.clone());
-            let progress = self.progress();
             let work = blocking(move || {
                 let go_on = || flag.load(Ordering::Relaxed);
                 let placed = place(&mut placement, target, &sink, write);
@@ -212,7 +222,10 @@ impl Job {
             };
             match (outcome, stop) {
                 (_, Some(stop)) => return Err(stop),
-                (Ok(()), None) => return Ok(()),
+                (Ok(()), None) => {
+                    self.ledger.forget_complete();
+                    return Ok(());
+                }
                 (Err(error), None) if error.kind() == FailureKind::NoSpace => {
                     self.give_up_placement();
                     self.wait(report(&error)).await?;
@@ -252,7 +265,8 @@ impl Job {
         }
         let is_done = self.record.state == DownloadState::Done;
         let progress = if is_done {
-            Progress { bytes: self.record.bytes_done, chunks: self.record.chunks_done }
+            let (bytes, chunks) = (self.record.bytes_done, self.record.chunks_done);
+            Progress { bytes, chunks, pages: 0 }
         } else {
             self.progress()
         };
