@@ -5,12 +5,13 @@ use std::process::Command;
 
 use crate::harness::{binary, fail, snapshot, succeed};
 
-pub(crate) const COMMANDS: [&str; 14] = [
+pub(crate) const COMMANDS: [&str; 15] = [
     "add",
     "provide",
     "unprovide",
     "providing",
     "get",
+    "cat",
     "download-status",
     "downloads",
     "cancel-download",

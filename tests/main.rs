@@ -14,6 +14,7 @@ mod log;
 mod messages;
 mod metrics;
 mod outputs;
+mod ranges;
 mod remote;
 mod space;
 mod walk;

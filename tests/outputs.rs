@@ -145,6 +145,12 @@ fn every_command_says_what_it_did_and_what_went_wrong() {
     t.run(&b, ["get", &cid, "-o", "-", "--detach"]);
     t.run(&b, ["get", "nonsense", "-o", &out]);
 
+    t.run(&a, ["cat", &cid, "--offset", "1M", "--length", "0"]);
+    t.run(&a, ["cat", &cid, "--offset", "1G"]);
+    t.run(&a, ["cat", &cid, "--length", "many"]);
+    t.run(&a, ["cat", &cid, "--offset", "-1"]);
+    t.run(&b, ["cat", ABSENT, "--timeout", "1"]);
+
     t.run(&b, ["download-status", &cid]);
     t.run(&b, ["download-status", &cid, "--json"]);
     t.run(&b, ["download-status", ABSENT]);

@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Providing(Format),
     /// Get content into a file
     Get(Get),
+    /// Print content, or a part of it, and fetch only that part
+    Cat(Cat),
     /// Show how far a download is
     DownloadStatus(Named),
     /// List all downloads, running and ended
@@ -152,6 +154,29 @@ pub(crate) struct Get {
     /// Start the download and return at once
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+/// Arguments of `cat`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cat {
+    /// Content to read
+    pub(crate) cid: Cid,
+    /// Bytes to leave out at the beginning; suffixes as for --length
+    #[arg(long, value_name = "BYTES", default_value = "0", allow_negative_numbers = true, value_parser = bytes)]
+    pub(crate) offset: u64,
+    /// Most bytes to write, such as 70000, 64K or 1.5M (powers of 1024); by default all to the
+    /// end
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = bytes)]
+    pub(crate) length: Option<u64>,
+    /// Give up after this many seconds without a useful answer from a peer
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+}
+
+/// A number of bytes. Suffixes are powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = parse_size::Config::new().with_binary().parse_size(text);
+    bytes.map_err(|error| format!("{error}; write a number of bytes, such as 70000 or 64K"))
 }
 
 /// Arguments of commands that read about one content.

@@ -73,6 +73,7 @@ fn call_advice(error: &NodeError) -> &'static str {
         NodeError::NotHeld { .. }
         | NodeError::NoLongerProvided { .. }
         | NodeError::NothingOf { .. }
+        | NodeError::BeyondEnd { .. }
         | NodeError::Read { .. }
         | NodeError::NotAFile { .. }
         | NodeError::Changed { .. }
@@ -150,6 +151,7 @@ fn node_advice(error: &NodeError) -> Cow<'static, str> {
         | NodeError::NotHeld { .. }
         | NodeError::NoLongerProvided { .. }
         | NodeError::NothingOf { .. }
+        | NodeError::BeyondEnd { .. }
         | NodeError::Read { .. }
         | NodeError::NotAFile { .. }
         | NodeError::Changed { .. }

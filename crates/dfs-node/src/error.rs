@@ -45,6 +45,16 @@ pub enum NodeError {
         /// The content.
         cid: Cid,
     },
+    /// A part to read begins behind the end of the content.
+    #[error("{cid} has {size} bytes, and offset {offset} is behind its end; choose a smaller one")]
+    BeyondEnd {
+        /// The content.
+        cid: Cid,
+        /// Content bytes before the part.
+        offset: u64,
+        /// Bytes of the content.
+        size: u64,
+    },
     /// The content was removed, or providing it was stopped, meanwhile.
     #[error("{cid} is no longer provided: it was removed or unprovided meanwhile")]
     NoLongerProvided {
@@ -225,7 +235,9 @@ impl NodeError {
                 FailureKind::NotFound
             }
             Self::Read { source, .. } => kind_of_io(source),
-            Self::NotAFile { .. } | Self::TooLarge { .. } => FailureKind::Usage,
+            Self::NotAFile { .. } | Self::TooLarge { .. } | Self::BeyondEnd { .. } => {
+                FailureKind::Usage
+            }
             Self::Interrupted => FailureKind::Cancelled,
             Self::Output(error) => error.kind(),
             Self::Damaged { .. } | Self::LinkBroken { .. } => FailureKind::Verification,

@@ -2,6 +2,7 @@
 
 mod add;
 mod announcements;
+mod cat;
 mod download;
 mod get;
 mod inspect;
@@ -40,6 +41,7 @@ async fn carry_out(command: Command, target: &Target) -> Result<(), Failure> {
         Command::Unprovide { cid } => provide::stop(target, cid).await,
         Command::Providing(format) => provide::list(target, format).await,
         Command::Get(get) => get::run(target, get).await,
+        Command::Cat(cat) => cat::run(target, cat).await,
         Command::DownloadStatus(named) => download::show(target, named).await,
         Command::Downloads(format) => download::list(target, format).await,
         Command::CancelDownload { cid } => download::cancel(target, cid).await,

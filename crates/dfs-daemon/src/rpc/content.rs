@@ -1,5 +1,7 @@
 //! Calls about content held here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dfs_control::{MAX_PART, proto};
 use dfs_node::{
@@ -7,6 +9,7 @@ use dfs_node::{
     NodeError, Profile,
 };
 use futures::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -115,13 +118,30 @@ pub(super) async fn read(
     } else {
         client.content().read(cid).await.map_err(to_status)?
     };
-    Ok(ReceiverStream::new(chunks).flat_map(|chunk| {
+    Ok(read_parts(chunks))
+}
+
+pub(super) async fn read_range(
+    client: &NodeClient,
+    request: &proto::ReadRangeRequest,
+) -> Result<impl Stream<Item = Result<proto::ReadPart, Status>> + Send + use<>, Status> {
+    let proto::ReadRangeRequest { offset, length, timeout_s, .. } = *request;
+    let range = offset..length.map_or(u64::MAX, |length| offset.saturating_add(length));
+    let timeout = (timeout_s > 0).then(|| Duration::from_secs(timeout_s));
+    let chunks = client.content().read_range(cid(&request.cid)?, range, timeout).await;
+    Ok(read_parts(chunks.map_err(to_status)?))
+}
+
+fn read_parts(
+    chunks: mpsc::Receiver<Result<Bytes, NodeError>>,
+) -> impl Stream<Item = Result<proto::ReadPart, Status>> + Send {
+    ReceiverStream::new(chunks).flat_map(|chunk| {
         let parts: Vec<_> = match chunk {
             Ok(chunk) => parts_of(chunk).map(|data| Ok(proto::ReadPart { data })).collect(),
             Err(error) => vec![Err(to_status(error))],
         };
         stream::iter(parts)
-    }))
+    })
 }
 
 /// The bytes in parts that fit into a message.

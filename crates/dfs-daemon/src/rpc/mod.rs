@@ -56,6 +56,7 @@ impl Control for ControlService {
     type AddStreamStream = Replies<proto::AddProgress>;
     type GetStream = Replies<proto::DownloadStatus>;
     type ReadStream = Replies<proto::ReadPart>;
+    type ReadRangeStream = Replies<proto::ReadPart>;
     type ListStream = Replies<proto::Item>;
     type PeersStream = Replies<proto::PeerInfo>;
     type ProvidingStream = Replies<proto::Provided>;
@@ -140,6 +141,13 @@ impl Control for ControlService {
         request: Request<proto::ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         self.stream(content::read(&self.client, &request.into_inner()).await?)
+    }
+
+    async fn read_range(
+        &self,
+        request: Request<proto::ReadRangeRequest>,
+    ) -> Result<Response<Self::ReadRangeStream>, Status> {
+        self.stream(content::read_range(&self.client, &request.into_inner()).await?)
     }
 
     async fn list(

@@ -18,8 +18,10 @@ mod remove;
 pub(crate) mod target;
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dfs_core::{Cid, Header, Leaf};
@@ -33,6 +35,7 @@ use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::provide::Provide;
 use crate::scope::TaskScope;
+use crate::timing::DOWNLOAD_TIMEOUT;
 pub use adding::Adding;
 pub use import::{AddOptions, Added};
 pub use links::{FileState, Linked};
@@ -189,6 +192,23 @@ impl Content {
     #[must_use]
     pub fn follow(&self, cid: Cid) -> mpsc::Receiver<Result<Bytes, NodeError>> {
         follow::follow(self, cid)
+    }
+
+    /// A part of the content in order, verified, from the store or else from the network, of
+    /// which only what the part touches is fetched. That is kept as cache. Bytes behind the
+    /// end of the content are left out. Without a useful answer of any peer for as long as
+    /// `timeout`, ten minutes by default, an error ends the stream. Dropping the receiver ends the fetching.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the store fails, or the node is shutting down.
+    pub async fn read_range(
+        &self,
+        cid: Cid,
+        range: Range<u64>,
+        timeout: Option<Duration>,
+    ) -> Result<mpsc::Receiver<Result<Bytes, NodeError>>, NodeError> {
+        let timeout = timeout.unwrap_or(DOWNLOAD_TIMEOUT);
+        follow::read_range(self, cid, range, timeout).await
     }
 
     /// Forgets content: ends its download, stops providing it, and removes the

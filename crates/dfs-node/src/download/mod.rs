@@ -5,7 +5,7 @@
 //! decides; [`ledger`] commits its record and [`pages`] are the rows beside it; [`turns`] limits how many of them fetch at
 //! the same time; [`write_buffer`] gathers verified chunks on their way into the store,
 //! and [`placement`] writes them to the file of the user on the same way; [`recent`]
-//! keeps them for readers that follow; [`presence`] says which chunks need not be
+//! keeps them for readers that follow, and [`readers`] knows what readers of a part want; [`presence`] says which chunks need not be
 //! fetched, and [`linked_output`] is a file that is to be the only copy.
 
 mod job;
@@ -14,12 +14,14 @@ mod linked_output;
 pub(crate) mod pages;
 mod placement;
 mod presence;
+mod readers;
 mod recent;
 mod status;
 mod turns;
 mod write_buffer;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +45,8 @@ use crate::scope::TaskScope;
 use crate::timing::{DOWNLOAD_TIMEOUT, DOWNLOAD_TIMEOUT_MAX};
 use crate::workers::panic_message;
 use job::{Job, JobCommand};
+use readers::Readers;
+pub(crate) use readers::Reading;
 use recent::Recent;
 pub(crate) use recent::RecentReader;
 pub(crate) use turns::Turns;
@@ -88,6 +92,15 @@ struct JobHandle {
     commands: mpsc::Sender<JobCommand>,
     status: watch::Receiver<DownloadStatus>,
     recent: Recent,
+    readers: Readers,
+}
+
+/// What a job is for.
+enum Purpose {
+    /// To get all of the content, and to write it to a file if one is named.
+    Get(Option<Destination>),
+    /// To get what readers want.
+    Read(Readers),
 }
 
 /// A running download, for a reader that follows it.
@@ -135,7 +148,7 @@ impl Downloads {
         .await?;
         for (cid, record) in active {
             tracing::info!(%cid, done = record.bytes_done, "resuming a download");
-            self.spawn(cid, record);
+            self.spawn(cid, record, None);
         }
         Ok(())
     }
@@ -175,18 +188,51 @@ impl Downloads {
                 self.forget(&cid, &job);
                 continue;
             }
-            if let Some(job) = self.start(cid, destination.clone(), timeout).await? {
+            let purpose = Purpose::Get(destination.clone());
+            if let Some(job) = self.start(cid, purpose, timeout).await? {
                 return Ok(job.status);
             }
         }
     }
 
-    /// Records a job and starts it, unless there is one already. This runs in a
+    /// Starts to fetch a part of a content for a reader, or joins the running download. It
+    /// fetches what the reader wants, as long as there is the reader.
+    pub(crate) async fn read(
+        &self,
+        cid: Cid,
+        range: Range<u64>,
+        timeout: Duration,
+    ) -> Result<(Followed, Reading), NodeError> {
+        let timeout = timeout.min(DOWNLOAD_TIMEOUT_MAX);
+        loop {
+            if self.shared.tasks.is_stopping() {
+                return Err(NodeError::ShuttingDown);
+            }
+            if let Some(job) = self.job(&cid) {
+                if let Some(reading) = job.readers.join(range.clone()) {
+                    return Ok((
+                        Followed { status: job.status, recent: job.recent.reader() },
+                        reading,
+                    ));
+                }
+                job.commands.closed().await;
+                self.forget(&cid, &job);
+                continue;
+            }
+            let readers = Readers::default();
+            let Some(reading) = readers.join(range.clone()) else { continue };
+            if let Some(job) = self.start(cid, Purpose::Read(readers), timeout).await? {
+                return Ok((Followed { status: job.status, recent: job.recent.reader() }, reading));
+            }
+        }
+    }
+
+    /// Starts a job, unless there is one already. This runs in a
     /// task of its own: a caller that goes away leaves no record without a job.
     async fn start(
         &self,
         cid: Cid,
-        destination: Option<Destination>,
+        purpose: Purpose,
         timeout: Duration,
     ) -> Result<Option<JobHandle>, NodeError> {
         let (respond_to, started) = oneshot::channel();
@@ -197,9 +243,15 @@ impl Downloads {
                 if this.job(&cid).is_some() {
                     return Ok(None);
                 }
+                let (destination, readers) = match purpose {
+                    Purpose::Get(destination) => (destination, None),
+                    Purpose::Read(readers) => (None, Some(readers)),
+                };
                 let record = this.new_record(cid, destination, timeout).await?;
-                this.record(cid, &record).await?;
-                Ok(this.spawn(cid, record))
+                if readers.is_none() {
+                    this.record(cid, &record).await?;
+                }
+                Ok(this.spawn(cid, record, readers))
             };
             // The error means that the caller has gone.
             let _ = respond_to.send(start.await);
@@ -381,17 +433,29 @@ impl Downloads {
         })
     }
 
-    /// Starts a job, unless there is one already.
-    fn spawn(&self, cid: Cid, record: DownloadRecord) -> Option<JobHandle> {
+    /// Starts a job, unless there is one already. With `readers` it is for these and no `get`.
+    fn spawn(
+        &self,
+        cid: Cid,
+        record: DownloadRecord,
+        readers: Option<Readers>,
+    ) -> Option<JobHandle> {
         let mut jobs = self.jobs();
         if jobs.contains_key(&cid) {
             return None;
         }
         let (commands, queue) = mpsc::channel(16);
         let (publish, status) = watch::channel(DownloadStatus::of_record(cid, &record));
-        let handle = JobHandle { commands, status, recent: Recent::default() };
-        let recent = handle.recent.clone();
-        let job = Job::new(cid, record, &self.shared, queue, publish.clone(), recent);
+        let is_for_get = readers.is_none();
+        let (recent, readers) = (Recent::default(), readers.unwrap_or_default());
+        let ways = job::Ways {
+            commands: queue,
+            publish: publish.clone(),
+            recent: recent.clone(),
+            readers: readers.clone(),
+        };
+        let handle = JobHandle { commands, status, recent, readers };
+        let job = Job::new(cid, record, &self.shared, is_for_get, ways);
         let metrics = self.shared.metrics.clone();
         jobs.insert(cid, handle.clone());
         metrics.downloads_running.set(jobs.len() as u64);

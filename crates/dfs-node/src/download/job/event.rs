@@ -80,6 +80,8 @@ pub(super) enum Stop {
     /// The node is shutting down; the job goes on after the restart.
     Paused,
     Failed(String, FailureKind),
+    /// It was for readers, and they have gone.
+    Unread,
 }
 
 /// Work of a job under way.

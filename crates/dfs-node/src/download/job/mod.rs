@@ -1,10 +1,11 @@
 //! One download: a task that carries out the actions of the state machine.
 //!
-//! The job fetches, saves as it goes ([`saving`]), and then writes out
-//! ([`write_out`]); [`event`] says what reaches it. Everything it waits for while it
+//! The job carries out what the machine asks for ([`actions`]), saves as it goes ([`saving`]),
+//! and then writes out ([`write_out`]); [`event`] says what reaches it. Everything it waits for while it
 //! fetches is a future in one set, a stream of another, or a branch of one `select`. So
 //! cancelling means leaving the loop: requests, searches and pauses are dropped.
 
+mod actions;
 mod answers;
 mod discovery;
 mod early;
@@ -16,18 +17,19 @@ mod runs;
 mod saving;
 mod write_out;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use dfs_core::{Cid, Header, Manifest, PageProof, ProvenPage};
+use dfs_core::{Cid, Header, Manifest};
 use dfs_net::{NetHandle, PeerId, Rate};
-use dfs_store::tables::{Destination, DownloadRecord, DownloadState, Pages};
-use dfs_store::{Batch, StoreError, Tables};
-use dfs_transfer::{Action, Download, Event, Fault, Status, Wait};
+use dfs_store::tables::{Destination, DownloadRecord, DownloadState};
+use dfs_store::{Batch, StoreError};
+use dfs_transfer::{Action, Download, Event, Fault, Priority, Status, Wait, WantId};
 use dfs_wire::metadata::Description;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
 use super::placement::{Placed, Placement};
+use super::readers::Readers;
 use super::recent::Recent;
 use super::status::{DownloadStatus, Phase};
 use super::turns::{Turn, Turns};
@@ -44,11 +47,9 @@ use super::write_buffer::WriteBuffer;
 use crate::blocking::Disk;
 use crate::content::target::Target;
 use crate::error::FailureKind;
-use crate::limits::MAX_EARLY_BYTES;
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
 use crate::timing::STATUS_INTERVAL;
-use answers::{fault, results_at_once, results_of};
 use early::Early;
 pub(super) use event::JobCommand;
 use event::{
@@ -60,6 +61,14 @@ use runs::Runs;
 
 /// Results handled before a job looks at anything else.
 const MAX_AT_ONCE: usize = 32;
+
+/// How a job and the rest of the node reach each other.
+pub(super) struct Ways {
+    pub(super) commands: mpsc::Receiver<JobCommand>,
+    pub(super) publish: watch::Sender<DownloadStatus>,
+    pub(super) recent: Recent,
+    pub(super) readers: Readers,
+}
 
 /// State of one job.
 pub(super) struct Job {
@@ -98,6 +107,12 @@ pub(super) struct Job {
     placement: Option<Placement>,
     /// What readers of the download take.
     recent: Recent,
+    /// What readers want of content that a `get` may not ask for.
+    readers: Readers,
+    /// What the machine has been told of that.
+    read: BTreeMap<WantId, Range<u64>>,
+    /// Whether a `get` asks for all of the content.
+    is_for_get: bool,
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
@@ -122,15 +137,20 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(
         cid: Cid,
-        record: DownloadRecord,
+        mut record: DownloadRecord,
         shared: &super::Shared,
-        commands: mpsc::Receiver<JobCommand>,
-        publish: watch::Sender<DownloadStatus>,
-        recent: Recent,
+        is_for_get: bool,
+        ways: Ways,
     ) -> Self {
+        if !is_for_get {
+            // Readers do not outlive the process, so a restart does not resume the job.
+            record.state = DownloadState::Cancelled;
+        }
+        let Ways { commands, publish, recent, readers } = ways;
         Self {
             machine: machine(cid, &record, Vec::new()),
             cid,
+            is_for_get,
             ledger: Ledger::new(cid, record.clone()),
             record,
             loaded: HashSet::new(),
@@ -159,6 +179,8 @@ impl Job {
             buffer: WriteBuffer::new(),
             placement: Some(Placement::default()),
             recent,
+            readers,
+            read: BTreeMap::new(),
             rate: Rate::default(),
             complete: None,
             store_retry: None,
@@ -193,6 +215,11 @@ impl Job {
                     kind: super::status::stored_kind(failure),
                 };
                 (Phase::Failed, Some(cause), Some(failure), "failed")
+            }
+            Err(Stop::Unread) => {
+                let reason = "a part of it was read; get fetches the rest";
+                let failure = Some(FailureKind::Cancelled);
+                (Phase::Cancelled, Some(reason.to_owned()), failure, "read")
             }
             Err(Stop::Paused) => {
                 let reason = "the node is shutting down; it goes on after the restart";
@@ -233,6 +260,10 @@ impl Job {
                 self.hold(&manifest).await?;
                 return Ok(self.note_held(manifest));
             }
+            let is_for_readers = self.is_checked && !self.is_for_get && self.complete.is_none();
+            if is_for_readers && self.readers.close_if_empty() {
+                return Err(Stop::Unread);
+            }
             let wake = self.next_wake();
             tokio::select! {
                 biased;
@@ -248,6 +279,7 @@ impl Job {
                     self.on_event(event)?;
                     self.take_arrived()?;
                 }
+                () = self.readers.changed() => self.feed_readers()?,
                 turn = ended(&mut self.next_turn) => {
                     self.turn = Some(turn);
                     self.feed(Event::Turn)?;
@@ -284,7 +316,7 @@ impl Job {
         let status = self.machine.status(Instant::now());
         let fetches = self.machine.header().is_some()
             && matches!(status, Status::FetchingManifest | Status::Downloading);
-        if matches!(status, Status::Waiting { wait: Wait::NoProvider, .. }) {
+        if matches!(status, Status::Waiting { wait: Wait::NoProvider, .. } | Status::Satisfied) {
             self.turn = None;
         }
         if !fetches || self.turn.is_some() || self.next_turn.is_some() {
@@ -351,6 +383,12 @@ impl Job {
                 // Use the longer timeout.
                 self.record.timeout_s = self.record.timeout_s.max(timeout.as_secs());
                 self.machine.extend_timeout(timeout);
+                if !std::mem::replace(&mut self.is_for_get, true) {
+                    self.record.state = DownloadState::Active;
+                    if self.is_checked {
+                        self.feed(everything())?;
+                    }
+                }
                 if let Some(destination) = destination {
                     self.add_destination(destination);
                 }
@@ -448,7 +486,10 @@ impl Job {
                     Err(pages) if is_first => {
                         // The look may have taken long, and counts against no peer.
                         self.machine = machine(self.cid, &self.record, pages);
-                        return self.feed(everything());
+                        if self.is_for_get {
+                            self.feed(everything())?;
+                        }
+                        return self.feed_readers();
                     }
                     Err(_) => return self.feed(Event::Wake),
                 }
@@ -460,6 +501,24 @@ impl Job {
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
+    }
+
+    /// Tells the machine what readers want now.
+    fn feed_readers(&mut self) -> Result<(), Stop> {
+        if !self.is_checked {
+            return Ok(());
+        }
+        let ranges = self.readers.ranges();
+        let known = std::mem::replace(&mut self.read, ranges.clone());
+        for id in known.keys().filter(|id| !ranges.contains_key(id)) {
+            self.feed(Event::Unwanted { id: *id })?;
+        }
+        for (id, range) in ranges {
+            if known.get(&id) != Some(&range) {
+                self.feed(Event::Want { id, range, priority: Priority::Playhead })?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps what came with a header until the machine asks for it.
@@ -497,59 +556,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    fn discover(&mut self) {
-        let (found, receiver) = mpsc::channel(16);
-        self.discovery = Some(receiver);
-        let (net, cid, stop) = (self.net.clone(), self.cid, self.stop.clone());
-        self.tasks.spawn(discovery::search(net, cid, self.searches, found, stop));
-        self.searches += 1;
-    }
-
-    fn start(&mut self, action: Action<PeerId>) {
-        let (cid, net, disk) = (self.cid, self.net.clone(), self.disk.clone());
-        let future: JobFuture = match action {
-            Action::FetchHeader { peer } => Box::pin(async move {
-                let result = net.fetch_header(peer, cid, MAX_EARLY_BYTES).await.map_err(fault);
-                JobEvent::Header { peer, result }
-            }),
-            Action::FetchPage { peer, offset } => {
-                let early = self.early.take_page(peer);
-                Box::pin(async move {
-                    let result = match early {
-                        // The only page of a content needs no proof.
-                        Some(page) => {
-                            Ok(ProvenPage { index: 0, page, proof: PageProof::default() })
-                        }
-                        None => net.fetch_page(peer, cid, offset).await.map_err(fault),
-                    };
-                    JobEvent::Machine(Event::Page { peer, offset, result })
-                })
-            }
-            Action::FetchChunks { peer, run, leaves } => {
-                return match self.early.take_chunks(&leaves) {
-                    Some(chunks) => self.fetching.start(run, results_at_once(run, leaves, chunks)),
-                    None => self.fetching.start(run, results_of(net, peer, run, leaves)),
-                };
-            }
-            Action::Cancel { run } => return self.fetching.cancel(run),
-            Action::LoadPage { start, root } => Box::pin(async move {
-                match disk.run(move |store| store.get::<Pages>(&root.hash)).await {
-                    Ok(page) => JobEvent::PageLoaded { start, root, page },
-                    Err(error) => JobEvent::StoreFailed(error),
-                }
-            }),
-            Action::CommitPage { known, page } => self.commit_page(known, page),
-            Action::Ban { peer } => Box::pin(async move {
-                // The error means that the network has ended.
-                let _ = net.ban(peer).await;
-                JobEvent::Machine(Event::Wake)
-            }),
-            // `feed` has handled these.
-            Action::Complete { .. } | Action::Fail(_) | Action::Discover => return,
-        };
-        self.running.push(future);
     }
 
     fn publish_progress(&mut self) {
