@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::Cid;
-use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
+use dfs_store::tables::{DownloadRecord, DownloadState, Downloads, Manifests};
 use dfs_store::{Batch, Store, StoreError, Tables};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -187,7 +187,7 @@ fn is_prunable(store: &dyn Store, cid: Cid, record: &DownloadRecord) -> Result<b
         DownloadState::Active => Ok(false),
         DownloadState::Done => Ok(true),
         DownloadState::Failed { .. } | DownloadState::Cancelled => {
-            pages::any(store, cid).map(|any| !any)
+            Ok(store.contains::<Manifests>(&cid)? || !pages::any(store, cid)?)
         }
     }
 }

@@ -57,6 +57,9 @@ pub(crate) const PRUNE_DELAY: Duration = Duration::from_secs(60);
 pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Longest time between two looks for pending deletes.
 pub(crate) const PENDING_DELETES_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a job that fetches for readers keeps its turn while these have what they want.
+pub(crate) const READER_GRACE: Duration = Duration::from_secs(10);
+
 /// Longest time between two looks for space to reclaim.
 pub(crate) const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 

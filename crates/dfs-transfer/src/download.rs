@@ -237,16 +237,17 @@ impl<P: Peer> Download<P> {
         match event {
             Event::Wake => {}
             Event::Want { id, range, priority } => {
-                // The time without an answer does not count while nothing is wanted.
-                if self.is_satisfied() {
+                // The time without an answer does not count while nothing is wanted, and begins
+                // anew for a new reader.
+                if self.is_satisfied() || !self.wants.has(id) {
                     self.last_answer = now;
                 }
                 self.wants.set(id, range, priority);
-                self.cancel_useless_runs(actions);
+                self.forget_useless_requests(actions);
             }
             Event::Unwanted { id } => {
                 self.wants.remove(id);
-                self.cancel_useless_runs(actions);
+                self.forget_useless_requests(actions);
             }
             Event::Provider(peer) => self.peers.add(peer),
             Event::Offer { peer, result } => self.accept_offer(peer, result, now, actions),
@@ -355,11 +356,12 @@ impl<P: Peer> Download<P> {
         chunks.into_iter().for_each(|leaf| pages.put_back(&leaf));
     }
 
-    /// Cancels the runs of which nothing is wanted any more.
-    fn cancel_useless_runs(&mut self, actions: &mut Vec<Action<P>>) {
+    /// Cancels the runs of which nothing is wanted any more, and lets go of pages without a
+    /// wanted byte that are on their way.
+    fn forget_useless_requests(&mut self, actions: &mut Vec<Action<P>>) {
+        self.fetching.retain(|offset| self.wants.overlap(&(offset..offset + 1)));
         let Some(pages) = &self.pages else { return };
-        let is_wanted = |leaf: &Leaf| pages.places(leaf).any(|place| self.wants.overlap(&place));
-        for run in self.requests.useless(is_wanted) {
+        for run in self.requests.useless(|leaf| pages.is_of_use(&self.wants, leaf)) {
             actions.push(Action::Cancel { run });
             self.end_run(run, actions);
         }
@@ -436,6 +438,8 @@ impl<P: Peer> Download<P> {
         let (start, root) = (verified.offset, verified.root);
         // A late copy of a page that has come from another peer is of no use.
         if self.fetching.contains(offset) {
+            // Another byte of the page may have been asked for too.
+            self.fetching.retain(|other| other == offset || !verified.has(other));
             self.probe(KnownPage { index, start, root, is_complete: false }, page, actions);
         }
         Ok(())

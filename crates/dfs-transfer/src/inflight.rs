@@ -85,6 +85,11 @@ impl<K: Copy + Ord, P: Copy + Eq> InFlight<K, P> {
             .find_map(|(key, peer)| Some((key, peer?)))
     }
 
+    /// Forgets the requests for other keys. Their answers are of no use any more.
+    pub(crate) fn retain(&mut self, is_of_use: impl Fn(K) -> bool) {
+        self.requests.retain(|key, _| is_of_use(*key));
+    }
+
     /// When the next request becomes slow.
     pub(crate) fn next_slow(&self, now: Instant) -> Option<Instant> {
         let times = self.requests.values().map(|request| request.since + SLOW_REQUEST);

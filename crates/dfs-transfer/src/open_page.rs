@@ -17,6 +17,8 @@ pub(crate) struct OpenPage {
     ends: Vec<u64>,
     /// Where each missing chunk occurs.
     missing: HashMap<Leaf, Occurrences>,
+    /// Number of these positions.
+    absent: usize,
     /// The same positions in order, without those that a peer has been asked for.
     unasked: BTreeSet<usize>,
 }
@@ -48,6 +50,7 @@ impl OpenPage {
             start,
             ends: Vec::with_capacity(leaves.len()),
             missing: HashMap::new(),
+            absent: 0,
             unasked: BTreeSet::new(),
             leaves,
         };
@@ -64,6 +67,7 @@ impl OpenPage {
                     new.insert(Occurrences { first: position, others: Vec::new() });
                 }
             }
+            open.absent += 1;
             if !is_asked(leaf) {
                 open.unasked.insert(position);
             }
@@ -73,6 +77,11 @@ impl OpenPage {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.missing.is_empty()
+    }
+
+    /// Whether no peer has been asked for a chunk of the page that is missing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.absent == self.unasked.len()
     }
 
     /// Every chunk of the page with its place in the content, and whether it is missing.
@@ -112,6 +121,7 @@ impl OpenPage {
     pub(crate) fn stored(&mut self, leaf: &Leaf) -> Vec<Range<u64>> {
         let missing = self.missing.remove(leaf);
         let positions: Vec<_> = missing.iter().flat_map(Occurrences::positions).collect();
+        self.absent -= positions.len();
         for position in &positions {
             self.unasked.remove(position);
         }
@@ -176,10 +186,13 @@ mod tests {
         let mut page = page([false, true, false, false]);
         assert_eq!(page.next_unasked(&(0..u64::MAX), 0), Some((0, leaf(1))));
         assert!(page.places(&leaf(1)).eq([100..110, 120..130]));
+        assert!(page.is_idle());
         page.asked(&leaf(1));
+        assert!(!page.is_idle());
         assert_eq!(page.next_unasked(&(0..u64::MAX), 0), Some((3, leaf(3))));
         assert_eq!(page.next_unasked(&(0..u64::MAX), 4), None);
         page.put_back(&leaf(1));
+        assert!(page.is_idle());
         assert_eq!(page.next_unasked(&(112..125), 0), Some((2, leaf(1))));
         let chunks = [(100..110, true), (110..120, false), (120..130, true), (130..140, true)];
         assert!(page.chunks().eq(chunks));

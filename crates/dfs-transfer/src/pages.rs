@@ -148,11 +148,12 @@ impl Pages {
         let is_at_work = |offset| is_fetching(offset) || self.slots.contains_key(&offset);
         let next = needed.iter().copied().find(|&offset| !is_at_work(offset))?;
         if self.slots.len() + fetching >= MAX_OPEN_PAGES {
-            let is_open = |slot: &Slot| matches!(slot, Slot::Open(_));
+            // What arrives for a closed page is lost.
+            let is_idle = |slot: &Slot| matches!(slot, Slot::Open(page) if page.is_idle());
             let unneeded = self
                 .slots
                 .iter()
-                .find(|(start, slot)| is_open(slot) && !needed.contains(*start))
+                .find(|(start, slot)| is_idle(slot) && !needed.contains(*start))
                 .map(|(&start, _)| start)?;
             // It can be loaded again.
             self.slots.remove(&unneeded);
@@ -289,6 +290,13 @@ impl Pages {
     /// Where a missing chunk stands in the open pages.
     pub(crate) fn places(&self, leaf: &Leaf) -> impl Iterator<Item = Range<u64>> {
         self.open().flat_map(|(_, page)| page.places(leaf))
+    }
+
+    /// Whether a chunk that has been asked for is of use still. Of a page that is being looked
+    /// at it is not known.
+    pub(crate) fn is_of_use(&self, wants: &Wants, leaf: &Leaf) -> bool {
+        let is_unknown = self.slots.values().any(|slot| !matches!(slot, Slot::Open(_)));
+        is_unknown || self.places(leaf).any(|place| wants.overlap(&place))
     }
 
     /// Whether there are chunks to ask for.

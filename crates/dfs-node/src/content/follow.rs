@@ -30,7 +30,7 @@ const READ_AHEAD: u64 = 16 << 20;
 /// All of the content.
 pub(super) fn follow(content: &Content, cid: Cid) -> mpsc::Receiver<Result<Bytes, NodeError>> {
     let followed = content.downloads.follow(&cid);
-    start(content, Reader::new(content, cid, 0..u64::MAX, followed, None))
+    start(content, cid, 0..u64::MAX, followed, None)
 }
 
 /// A part of the content, which is fetched as far as it is not here.
@@ -41,23 +41,29 @@ pub(super) async fn read_range(
     timeout: Duration,
 ) -> Result<mpsc::Receiver<Result<Bytes, NodeError>>, NodeError> {
     let is_held = content.disk.run(move |store| store.contains::<Manifests>(&cid)).await?;
-    let reader = if is_held {
-        Reader::new(content, cid, range, None, None)
-    } else {
-        let (followed, reading) =
-            content.downloads.read(cid, ahead(range.start, range.end), timeout).await?;
-        Reader::new(content, cid, range, Some(followed), Some(reading))
-    };
-    Ok(start(content, reader))
+    if is_held {
+        return Ok(start(content, cid, range, None, None));
+    }
+    let (followed, reading) =
+        content.downloads.read(cid, ahead(range.start, range.end), timeout).await?;
+    Ok(start(content, cid, range, Some(followed), Some(reading)))
 }
 
 fn ahead(offset: u64, end: u64) -> Range<u64> {
     offset..end.min(offset.saturating_add(READ_AHEAD))
 }
 
-fn start(content: &Content, reader: Reader) -> mpsc::Receiver<Result<Bytes, NodeError>> {
+fn start(
+    content: &Content,
+    cid: Cid,
+    range: Range<u64>,
+    followed: Option<Followed>,
+    reading: Option<Reading>,
+) -> mpsc::Receiver<Result<Bytes, NodeError>> {
     let (parts, receiver) = mpsc::channel(4);
-    let stop = content.tasks.stopping();
+    let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
+    let (caller, until) = (parts.clone(), stop.clone());
+    let reader = Reader { cid, range, store, followed, reading, caller, stop: until };
     content.tasks.spawn_blocking(move || {
         let read = reader.read(|bytes| send(&parts, Ok(bytes), &stop));
         if let Err(error) = read {
@@ -76,21 +82,12 @@ struct Reader {
     followed: Option<Followed>,
     /// What is fetched for this reader.
     reading: Option<Reading>,
+    /// Closed once the caller takes no more.
+    caller: mpsc::Sender<Result<Bytes, NodeError>>,
     stop: CancellationToken,
 }
 
 impl Reader {
-    fn new(
-        content: &Content,
-        cid: Cid,
-        range: Range<u64>,
-        followed: Option<Followed>,
-        reading: Option<Reading>,
-    ) -> Self {
-        let (store, stop) = (Arc::clone(content.disk.store()), content.tasks.stopping());
-        Self { cid, range, store, followed, reading, stop }
-    }
-
     /// Hands out chunk by chunk. `visit` ends the reading by answering `false`.
     fn read(mut self, mut visit: impl FnMut(Bytes) -> bool) -> Result<(), NodeError> {
         let (mut offset, end) = (self.range.start, self.range.end);
@@ -201,12 +198,13 @@ impl Reader {
 
     /// Waits until the download has got further.
     fn wait(&mut self) -> Result<(), NodeError> {
-        let (stop, Some(job)) = (&self.stop, &mut self.followed) else {
+        let (stop, caller, Some(job)) = (&self.stop, &self.caller, &mut self.followed) else {
             return Err(NodeError::NotHeld { cid: self.cid });
         };
         let is_running = Handle::current().block_on(async {
             tokio::select! {
                 () = stop.cancelled() => Err(NodeError::ShuttingDown),
+                () = caller.closed() => Err(NodeError::Interrupted),
                 changed = job.status.changed() => Ok(changed.is_ok()),
             }
         })?;

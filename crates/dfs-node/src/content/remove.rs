@@ -66,7 +66,8 @@ async fn release(content: &Content, cid: Cid) -> Result<u64, NodeError> {
     if let Some(record) = &download {
         files.extend(record.file.iter().chain(&record.leftovers));
     }
-    roots.extend(pages.iter().map(|(_, page)| page.root.hash));
+    // The page of a row that cannot be read stays.
+    roots.extend(pages.iter().filter_map(|(_, page)| Some(page.as_ref().ok()?.root.hash)));
     let removed = content.disk.run(move |store| {
         let unfinished = unfinished(store, &files)?;
         let mut batch = Batch::default();

@@ -209,7 +209,7 @@ impl Downloads {
                 return Err(NodeError::ShuttingDown);
             }
             if let Some(job) = self.job(&cid) {
-                if let Some(reading) = job.readers.join(range.clone()) {
+                if let Some(reading) = job.readers.join(range.clone(), timeout) {
                     return Ok((
                         Followed { status: job.status, recent: job.recent.reader() },
                         reading,
@@ -220,7 +220,7 @@ impl Downloads {
                 continue;
             }
             let readers = Readers::default();
-            let Some(reading) = readers.join(range.clone()) else { continue };
+            let Some(reading) = readers.join(range.clone(), timeout) else { continue };
             if let Some(job) = self.start(cid, Purpose::Read(readers), timeout).await? {
                 return Ok((Followed { status: job.status, recent: job.recent.reader() }, reading));
             }

@@ -5,12 +5,21 @@ use dfs_store::tables::{DownloadPage, DownloadPages, PageEnd};
 use dfs_store::{Batch, Store, StoreError, Tables};
 use dfs_transfer::KnownPage;
 
+use crate::error::report;
+
 /// Every page that jobs have stored and that is not held yet, in the order of the content.
 pub(crate) fn known(store: &dyn Store, cid: Cid) -> Result<Vec<KnownPage>, StoreError> {
     let rows = DownloadPages::of(store, cid)?;
-    let known = rows.into_iter().map(|(PageEnd { end, .. }, page)| {
-        let DownloadPage { index, root, is_complete } = page;
-        KnownPage { index, start: end - root.len, root, is_complete }
+    let known = rows.into_iter().filter_map(|(PageEnd { end, .. }, page)| {
+        let DownloadPage { index, root, is_complete } = match page {
+            Ok(page) => page,
+            Err(error) => {
+                let error = report(&error);
+                tracing::error!(%cid, error, "a page of a download is fetched again");
+                return None;
+            }
+        };
+        Some(KnownPage { index, start: end - root.len, root, is_complete })
     });
     Ok(known.collect())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dfs_transfer::WantId;
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ struct State {
     /// Readers so far.
     count: u64,
     ranges: BTreeMap<WantId, Range<u64>>,
+    /// The longest time without an answer that one of them allows.
+    timeout: Duration,
     is_closed: bool,
 }
 
@@ -34,7 +37,7 @@ pub(crate) struct Reading {
 
 impl Readers {
     /// Adds a reader that wants these bytes; `None` if the job ends.
-    pub(super) fn join(&self, range: Range<u64>) -> Option<Reading> {
+    pub(super) fn join(&self, range: Range<u64>, timeout: Duration) -> Option<Reading> {
         let mut state = self.state();
         if state.is_closed {
             return None;
@@ -43,6 +46,7 @@ impl Readers {
         state.count += 1;
         let id = WantId::new(state.count);
         state.ranges.insert(id, range);
+        state.timeout = state.timeout.max(timeout);
         self.0.changed.notify_one();
         Some(Reading { id, readers: self.clone() })
     }
@@ -50,6 +54,16 @@ impl Readers {
     /// What each reader wants now.
     pub(super) fn ranges(&self) -> BTreeMap<WantId, Range<u64>> {
         self.state().ranges.clone()
+    }
+
+    /// The longest time without an answer that a reader allows.
+    pub(super) fn timeout(&self) -> Duration {
+        self.state().timeout
+    }
+
+    /// Lets no further reader in.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
     }
 
     /// Waits until a reader wants something else than when this was last called.
@@ -88,11 +102,14 @@ impl Drop for Reading {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[tokio::test]
     async fn a_job_closes_to_readers_when_the_last_one_has_gone() {
         let readers = Readers::default();
-        let (first, second) = (readers.join(0..10), readers.join(5..15));
+        let (first, second) = (readers.join(0..10, SECOND), readers.join(5..15, 3 * SECOND));
         readers.changed().await;
+        assert_eq!(readers.timeout(), 3 * SECOND);
         let first = first.expect("it is open");
         first.want(10..20);
         readers.changed().await;
@@ -101,11 +118,16 @@ mod tests {
         readers.changed().await;
         assert!(!readers.close_if_empty());
         drop(first);
-        assert!(readers.join(0..1).is_some_and(|reading| readers.ranges().len() == 1 && {
-            drop(reading);
-            true
-        }));
+        drop(readers.join(0..1, SECOND).expect("it is open still"));
         assert!(readers.close_if_empty());
-        assert!(readers.join(0..1).is_none());
+        assert!(readers.join(0..1, SECOND).is_none());
+    }
+
+    #[test]
+    fn a_job_that_ends_lets_no_reader_in_beside_those_it_has() {
+        let readers = Readers::default();
+        let _reading = readers.join(0..10, SECOND).expect("it is open");
+        readers.close();
+        assert!(readers.join(0..1, SECOND).is_none());
     }
 }

@@ -285,6 +285,94 @@ async fn pages_that_an_earlier_run_has_completed_are_not_looked_at() {
     provider.await.expect("no panic");
 }
 
+/// A provider of one content, until every handle of the network has gone. It sends no chunk
+/// while `is_silent`.
+async fn serve_one(mut mock: MockNet, bytes: &'static [u8], is_silent: Arc<AtomicBool>) {
+    let manifest = dfs_core::describe(bytes, dfs_core::Profile::default(), |_| Ok(()));
+    let manifest = manifest.expect("a small file");
+    let mut open = Vec::new();
+    while let Some(command) = mock.next().await {
+        match command {
+            Command::ConnectedPeers { respond_to } => drop(respond_to.send(Vec::new())),
+            Command::FindProviders { found, .. } => drop(found.send(PeerId::random()).await),
+            Command::FetchMetadata { request, respond_to, .. } => {
+                let page = Page::new(vec![Leaf::of(bytes)]).expect("a page");
+                drop(respond_to.send(Ok(match request {
+                    metadata::Request::Page { .. } => first_page(page),
+                    _ => metadata::Response::Header((*manifest.header()).into()),
+                })));
+            }
+            Command::FetchChunks { results, .. } => {
+                if !is_silent.load(Ordering::Relaxed) {
+                    drop(results.send(Ok(Bytes::from_static(bytes))).await);
+                }
+                open.push(results);
+            }
+            unexpected => panic!("{unexpected:?}"),
+        }
+    }
+}
+
+fn cid_of(bytes: &[u8]) -> Cid {
+    dfs_core::describe(bytes, dfs_core::Profile::default(), |_| Ok(())).expect("a file").cid()
+}
+
+async fn until_idle(downloads: &Downloads) {
+    while downloads.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_for_a_reader_ends_with_the_reader_and_leaves_no_download_to_resume() {
+    let Bench { downloads, content, mock, store } = Bench::new(Turns::one());
+    let is_silent = Arc::new(AtomicBool::new(true));
+    let provider = tokio::spawn(serve_one(mock, b"content", Arc::clone(&is_silent)));
+    let cid = cid_of(b"content");
+    let parts = content.read_range(cid, 2..5, None).await.expect("started");
+    let mut status = downloads.follow(&cid).expect("a job").status;
+    status.wait_for(|status| status.size.is_some()).await.expect("it goes on");
+    drop(parts);
+    until_idle(&downloads).await;
+    let record = store.get::<tables::Downloads>(&cid).expect("a look").expect("a record");
+    assert_eq!(record.state, DownloadState::Cancelled);
+
+    is_silent.store(false, Ordering::Relaxed);
+    let mut parts = content.read_range(cid, 2..5, None).await.expect("started");
+    assert_eq!(parts.recv().await.expect("a part").expect("no error"), "nte");
+    assert!(parts.recv().await.is_none());
+    until_idle(&downloads).await;
+    assert!(store.contains::<Items>(&cid).expect("a look"), "all of it was read");
+    downloads.stop().await;
+    drop((downloads, content));
+    provider.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_get_that_joins_a_reader_outlives_it() {
+    let Bench { downloads, content, mock, store } = Bench::new(Turns::one());
+    let is_silent = Arc::new(AtomicBool::new(true));
+    let provider = tokio::spawn(serve_one(mock, b"content", Arc::clone(&is_silent)));
+    let cid = cid_of(b"content");
+    let parts = content.read_range(cid, 0..1, None).await.expect("started");
+    let mut status = downloads.get(cid, GetOptions::default()).await.expect("joined");
+    drop(parts);
+    let record = store.get::<tables::Downloads>(&cid).expect("a look").expect("a record");
+    assert_eq!(record.state, DownloadState::Active, "a restart resumes it");
+    status.wait_for(|status| status.size.is_some()).await.expect("it goes on");
+    assert!(downloads.cancel(cid).await);
+
+    // One that comes while a job ends has a job of its own.
+    is_silent.store(false, Ordering::Relaxed);
+    let mut parts = content.read_range(cid, 0..9, None).await.expect("started");
+    assert_eq!(parts.recv().await.expect("a part").expect("no error"), "content");
+    drop(parts);
+    until_idle(&downloads).await;
+    downloads.stop().await;
+    drop((downloads, content));
+    provider.await.expect("no panic");
+}
+
 #[tokio::test]
 async fn getting_content_that_is_held_is_a_use_of_it() {
     let test = TestNode::start().await;

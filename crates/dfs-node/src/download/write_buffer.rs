@@ -313,7 +313,9 @@ impl Write {
     /// either: that the file holds them is not certain.
     pub(super) fn without_chunks(mut self) -> Self {
         self.portions.retain(|put| matches!(put, Put::Stored(_)));
-        Self { chunks: Vec::new(), ..self }
+        // A page that lacks one of the chunks must not count as complete.
+        let progress = self.progress.map(|progress| Progress { pages: 0, ..progress });
+        Self { chunks: Vec::new(), progress, ..self }
     }
 
     /// Writes the chunks, then in one synced batch `rows` and the record of all chunks
@@ -367,10 +369,12 @@ impl Write {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::pages;
     use super::*;
-    use dfs_core::Cid;
+    use dfs_core::{Cid, Subtree};
     use dfs_store::tables::{DownloadRecord, DownloadState, Downloads};
     use dfs_store::{MemoryStore, Tables};
+    use dfs_transfer::KnownPage;
 
     const DONE: Progress = Progress { bytes: 0, chunks: 0, pages: 0 };
 
@@ -436,6 +440,25 @@ pub(super) mod tests {
             }
         }
         assert_eq!((writes, saves), (25, 12));
+    }
+
+    #[test]
+    fn a_page_is_recorded_as_complete_with_its_chunks_and_not_without_them() {
+        let sink = sink();
+        let root = Subtree { len: 100, leaves: 1, ..Subtree::empty() };
+        let page = KnownPage { index: 0, start: 0, root, is_complete: true };
+        let pages = sink.ledger.note_complete(vec![page]);
+        let write = || {
+            let mut buffer = WriteBuffer::new();
+            let (hash, bytes) = chunk(0, 100);
+            buffer.push(hash, bytes, Instant::now());
+            buffer.take_rest(Progress { bytes: 100, chunks: 1, pages })
+        };
+        let recorded = || pages::known(&*sink.store, CID).expect("rows");
+        write().without_chunks().perform(&sink, Batch::default()).expect("in memory");
+        assert_eq!(recorded(), []);
+        write().perform(&sink, Batch::default()).expect("in memory");
+        assert_eq!(recorded(), [page]);
     }
 
     #[test]

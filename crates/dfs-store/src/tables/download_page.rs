@@ -4,7 +4,7 @@ use dfs_core::merkle::SUBTREE_LEN;
 use dfs_core::{Cid, Subtree};
 use serde::{Deserialize, Serialize};
 
-use crate::access::Tables;
+use crate::access::{EachRow, Tables};
 use crate::error::{Damage, StoreError};
 use crate::layout::{DOWNLOAD_PAGE, Family};
 use crate::table::{Key, Record, Table, decode_record, encode_record};
@@ -48,18 +48,16 @@ struct Row {
 }
 
 impl DownloadPages {
-    /// Every page of a download, in the order of the content.
+    /// Every page of a download, in the order of the content. A damaged row is an error of its
+    /// own.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails or a row is damaged.
-    pub fn of(
-        store: &(impl Tables + ?Sized),
-        cid: Cid,
-    ) -> Result<Vec<(PageEnd, DownloadPage)>, StoreError> {
+    /// [`StoreError`] if the store fails.
+    pub fn of(store: &(impl Tables + ?Sized), cid: Cid) -> Result<EachRow<Self>, StoreError> {
         let mut pages = Vec::new();
         let mut after = PageEnd { cid, end: 0 };
         loop {
-            let rows = store.scan::<Self>(Some(&after), ROWS)?;
+            let rows = store.scan_each::<Self>(Some(&after), ROWS)?;
             let is_last = rows.len() < ROWS || rows.iter().any(|(key, _)| key.cid != cid);
             pages.extend(rows.into_iter().filter(|(key, _)| key.cid == cid));
             match pages.last() {

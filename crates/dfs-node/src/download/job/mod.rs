@@ -49,7 +49,7 @@ use crate::content::target::Target;
 use crate::error::FailureKind;
 use crate::metrics::Metrics;
 use crate::scope::TaskScope;
-use crate::timing::STATUS_INTERVAL;
+use crate::timing::{READER_GRACE, STATUS_INTERVAL};
 use early::Early;
 pub(super) use event::JobCommand;
 use event::{
@@ -113,6 +113,8 @@ pub(super) struct Job {
     read: BTreeMap<WantId, Range<u64>>,
     /// Whether a `get` asks for all of the content.
     is_for_get: bool,
+    /// While the readers have all that they want: since when.
+    satisfied_since: Option<Instant>,
     rate: Rate,
     /// Set once every chunk is in the store or on its way there.
     complete: Option<Manifest>,
@@ -151,6 +153,7 @@ impl Job {
             machine: machine(cid, &record, Vec::new()),
             cid,
             is_for_get,
+            satisfied_since: None,
             ledger: Ledger::new(cid, record.clone()),
             record,
             loaded: HashSet::new(),
@@ -192,6 +195,10 @@ impl Job {
     /// Runs the job to its end, records the end, and names it.
     pub(super) async fn run(mut self) -> &'static str {
         let obtained = self.obtain().await;
+        if obtained.is_err() {
+            // Another job is to fetch for those who come now.
+            self.readers.close();
+        }
         // Its place in the queue is for others, and its memory too.
         self.next_turn = None;
         self.recent.set_limit(0);
@@ -316,8 +323,18 @@ impl Job {
         let status = self.machine.status(Instant::now());
         let fetches = self.machine.header().is_some()
             && matches!(status, Status::FetchingManifest | Status::Downloading);
-        if matches!(status, Status::Waiting { wait: Wait::NoProvider, .. } | Status::Satisfied) {
-            self.turn = None;
+        let now = Instant::now();
+        match status {
+            Status::Waiting { wait: Wait::NoProvider, .. } => self.turn = None,
+            // A reader that stalls must not keep others from their turn, and one that goes on
+            // is to keep its own.
+            Status::Satisfied => {
+                let since = *self.satisfied_since.get_or_insert(now);
+                if now.duration_since(since) >= READER_GRACE {
+                    self.turn = None;
+                }
+            }
+            _ => self.satisfied_since = None,
         }
         if !fetches || self.turn.is_some() || self.next_turn.is_some() {
             return Ok(());
@@ -508,6 +525,7 @@ impl Job {
         if !self.is_checked {
             return Ok(());
         }
+        self.machine.extend_timeout(self.readers.timeout());
         let ranges = self.readers.ranges();
         let known = std::mem::replace(&mut self.read, ranges.clone());
         for id in known.keys().filter(|id| !ranges.contains_key(id)) {

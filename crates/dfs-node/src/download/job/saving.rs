@@ -220,12 +220,12 @@ impl Job {
                     Err(error)
                 }
             };
+            if outcome.is_ok() {
+                self.ledger.forget_complete();
+            }
             match (outcome, stop) {
                 (_, Some(stop)) => return Err(stop),
-                (Ok(()), None) => {
-                    self.ledger.forget_complete();
-                    return Ok(());
-                }
+                (Ok(()), None) => return Ok(()),
                 (Err(error), None) if error.kind() == FailureKind::NoSpace => {
                     self.give_up_placement();
                     self.wait(report(&error)).await?;
@@ -264,12 +264,17 @@ impl Job {
             self.buffer.saved(matches!(saved, Ok(Ok(()))));
         }
         let is_done = self.record.state == DownloadState::Done;
-        let progress = if is_done {
+        // What a write holds that has not ended may be lost.
+        let is_whole = self.writing.is_none();
+        let mut progress = if is_done {
             let (bytes, chunks) = (self.record.bytes_done, self.record.chunks_done);
             Progress { bytes, chunks, pages: 0 }
         } else {
             self.progress()
         };
+        if !is_whole {
+            progress.pages = 0;
+        }
         let temporary = if is_done { Vec::new() } else { self.temporary_files() };
         let unfinished =
             if is_done { std::mem::take(&mut self.record.leftovers) } else { Vec::new() };
