@@ -1,6 +1,7 @@
 //! Parts of content through `dfsctl cat`.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::harness::{Daemon, Setup, fail, hash, json, noise, output, succeed, text, wait_until};
@@ -19,6 +20,26 @@ fn cat(node: &Daemon, cid: &str, offset: u64, length: u64) -> Vec<u8> {
     done.stdout
 }
 
+/// A node with a file of noise, which it provides, and another node that knows it.
+struct Two {
+    directory: tempfile::TempDir,
+    a: Daemon,
+    b: Daemon,
+    file: PathBuf,
+    cid: String,
+}
+
+impl Two {
+    fn start(seed: u64, len: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let a = Setup::new(&directory.path().join("a")).start();
+        let file = noise(&directory.path().join("in"), seed, len);
+        let cid = a.provide(&file);
+        let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+        Self { directory, a, b, file, cid }
+    }
+}
+
 /// Bytes that a node has sent to all peers that are connected.
 fn sent(node: &Daemon) -> u64 {
     let peers = json(&mut node.ctl(["peers", "--json"]));
@@ -28,12 +49,9 @@ fn sent(node: &Daemon) -> u64 {
 
 #[test]
 fn a_part_anywhere_in_a_large_file_costs_little_more_than_itself() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let a = Setup::new(&directory.path().join("a")).start();
-    let file = noise(&directory.path().join("in"), 1, SIZE);
-    let cid = a.provide(&file);
+    // The directory goes with its guard, at the end.
+    let Two { directory: _guard, a, mut b, file, cid } = Two::start(1, SIZE);
     let content = std::fs::read(&file).expect("the file");
-    let mut b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
     let slice = |offset: u64, len: u64| {
         let [from, to] =
             [offset, (offset + len).min(SIZE)].map(|at| usize::try_from(at).expect("fits"));
@@ -68,11 +86,7 @@ fn a_part_anywhere_in_a_large_file_costs_little_more_than_itself() {
 
 #[test]
 fn a_reader_that_stalls_holds_up_neither_a_get_nor_another_reader() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let a = Setup::new(&directory.path().join("a")).start();
-    let file = noise(&directory.path().join("in"), 2, 100_000_000);
-    let cid = a.provide(&file);
-    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let Two { directory, a: _provider, b, file, cid } = Two::start(2, 100_000_000);
     let mut stalled = b.ctl(["cat", &cid]).stdout(Stdio::piped()).spawn().expect("a reader");
     let mut stdout = stalled.stdout.take().expect("it is piped");
     let mut first = [0; 1];
@@ -90,11 +104,7 @@ fn a_reader_that_stalls_holds_up_neither_a_get_nor_another_reader() {
 
 #[test]
 fn content_read_to_its_end_is_held_as_cache() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let a = Setup::new(&directory.path().join("a")).start();
-    let file = noise(&directory.path().join("in"), 3, 20_000_000);
-    let cid = a.provide(&file);
-    let b = Setup::new(&directory.path().join("b")).bootstrap(&a).start();
+    let Two { directory: _guard, a, b, file, cid } = Two::start(3, 20_000_000);
     let read = output(&mut b.ctl(["cat", &cid])).stdout;
     assert!(read == std::fs::read(&file).expect("the file"));
     drop(a.stop());

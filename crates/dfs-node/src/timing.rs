@@ -34,6 +34,8 @@ pub(crate) const VERIFY_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest such time that is accepted.
 pub(crate) const DOWNLOAD_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long a job that fetches for readers keeps its turn while these have what they want.
+pub(crate) const READER_GRACE: Duration = Duration::from_secs(10);
 /// How long the DHT is not asked while connected peers may answer, or one of them has
 /// offered the content.
 pub(crate) const OFFER_HEAD_START: Duration = Duration::from_millis(100);
@@ -57,9 +59,6 @@ pub(crate) const PRUNE_DELAY: Duration = Duration::from_secs(60);
 pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Longest time between two looks for pending deletes.
 pub(crate) const PENDING_DELETES_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a job that fetches for readers keeps its turn while these have what they want.
-pub(crate) const READER_GRACE: Duration = Duration::from_secs(10);
-
 /// Longest time between two looks for space to reclaim.
 pub(crate) const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 

@@ -502,10 +502,10 @@ impl<P: Peer> Download<P> {
 
     fn schedule_pages(&mut self, now: Instant, actions: &mut Vec<Action<P>>) {
         let Some(pages) = &mut self.pages else { return };
-        let is_fetching = |offset| self.fetching.contains(offset);
-        let mut next = pages.next(&self.wants, self.fetching.len(), is_fetching);
-        while let Some(page) = next {
-            match page {
+        while let Some(next) =
+            pages.next(&self.wants, self.fetching.len(), |offset| self.fetching.contains(offset))
+        {
+            match next {
                 Next::Load { start, root } => {
                     self.local_work += 1;
                     actions.push(Action::LoadPage { start, root });
@@ -517,8 +517,6 @@ impl<P: Peer> Download<P> {
                     actions.push(Action::FetchPage { peer, offset });
                 }
             }
-            let is_fetching = |offset| self.fetching.contains(offset);
-            next = pages.next(&self.wants, self.fetching.len(), is_fetching);
         }
         while let Some((offset, peer)) =
             self.fetching.next_duplicate(now, |asked| self.peers.best(now, asked))

@@ -1,11 +1,12 @@
 //! `dfsctl cat`: writes a part of a content to standard output, and fetches what of it is not
 //! held.
 
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use dfs_control::proto::ReadRangeRequest;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::parts::{self, Unsent};
 use crate::args::Cat;
 use crate::failure::Failure;
 use crate::target::Target;
@@ -27,12 +28,7 @@ async fn copy(target: &Target, args: &Cat) -> Result<(), Failure> {
         timeout_s: args.timeout,
     };
     let mut client = target.connect().await?;
-    let mut parts = client.read_range(request).await?.into_inner();
-    let mut out = stdout().lock();
-    while let Some(part) = parts.message().await? {
-        // At once: another program may wait for the bytes.
-        let written = out.write_all(&part.data).and_then(|()| out.flush());
-        written.map_err(|error| Failure::stdout(&error))?;
-    }
-    Ok(())
+    let parts = client.read_range(request).await?.into_inner();
+    let copied = parts::copy(parts, &mut stdout().lock(), Failure::stdout).await;
+    copied.map_err(Unsent::into_failure)
 }

@@ -16,8 +16,9 @@ use dfs_control::proto::{DownloadState, DownloadStatus, GetRequest, ReadRequest}
 use dfs_control::{Client, Failure as Kind};
 use dfs_core::Cid;
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
+use super::parts::{self, Unsent};
 use crate::args::Get;
 use crate::directories::MadeDirectories;
 use crate::failure::Failure;
@@ -122,22 +123,6 @@ async fn until_local(
             Ok(()) => (Ok(()), sent.await.map_err(Unsent::into_failure)),
             Err(failure) => (Err(failure), Ok(())),
         },
-    }
-}
-
-/// Why bytes of the daemon were not written.
-enum Unsent {
-    /// This end failed.
-    Here(Failure),
-    /// The daemon or the way to it failed.
-    There(Failure),
-}
-
-impl Unsent {
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Here(failure) | Self::There(failure) => failure,
-        }
     }
 }
 
@@ -262,11 +247,7 @@ async fn copy(
     out: &mut impl Write,
     failed: impl Fn(&io::Error) -> Failure,
 ) -> Result<(), Unsent> {
-    let there = |status: Status| Unsent::There(status.into());
     let request = ReadRequest { cid: cid.to_string(), follow: true };
-    let mut parts = client.read(request).await.map_err(there)?.into_inner();
-    while let Some(part) = parts.message().await.map_err(there)? {
-        out.write_all(&part.data).map_err(|error| Unsent::Here(failed(&error)))?;
-    }
-    out.flush().map_err(|error| Unsent::Here(failed(&error)))
+    let parts = client.read(request).await.map_err(Unsent::there)?.into_inner();
+    parts::copy(parts, out, failed).await
 }

@@ -7,6 +7,7 @@ mod download;
 mod get;
 mod inspect;
 mod list;
+mod parts;
 mod peers;
 mod provide;
 mod remove;

@@ -1,9 +1,9 @@
 //! Reading content while it is being downloaded, and a part of content that is downloaded for
 //! the reader.
 //!
-//! The reader goes through the pages from where it begins. It takes a chunk that has just arrived from
-//! the download, and any other from the store. Where a page or a chunk is not there yet, it
-//! waits until the status of the download changes and looks again.
+//! The reader goes through the pages from where it begins. It takes a chunk that has just
+//! arrived from the download, and any other from the store. Where a page or a chunk is not
+//! there yet, it waits until the status of the download changes and looks again.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -95,6 +95,13 @@ struct JobHandle {
     readers: Readers,
 }
 
+impl JobHandle {
+    /// For a reader.
+    fn followed(self) -> Followed {
+        Followed { status: self.status, recent: self.recent.reader() }
+    }
+}
+
 /// What a job is for.
 enum Purpose {
     /// To get all of the content, and to write it to a file if one is named.
@@ -210,10 +217,7 @@ impl Downloads {
             }
             if let Some(job) = self.job(&cid) {
                 if let Some(reading) = job.readers.join(range.clone(), timeout) {
-                    return Ok((
-                        Followed { status: job.status, recent: job.recent.reader() },
-                        reading,
-                    ));
+                    return Ok((job.followed(), reading));
                 }
                 job.commands.closed().await;
                 self.forget(&cid, &job);
@@ -222,7 +226,7 @@ impl Downloads {
             let readers = Readers::default();
             let Some(reading) = readers.join(range.clone(), timeout) else { continue };
             if let Some(job) = self.start(cid, Purpose::Read(readers), timeout).await? {
-                return Ok((Followed { status: job.status, recent: job.recent.reader() }, reading));
+                return Ok((job.followed(), reading));
             }
         }
     }
@@ -353,7 +357,7 @@ impl Downloads {
 
     /// A running download, which keeps its latest chunks for the caller.
     pub(crate) fn follow(&self, cid: &Cid) -> Option<Followed> {
-        self.job(cid).map(|job| Followed { status: job.status, recent: job.recent.reader() })
+        self.job(cid).map(JobHandle::followed)
     }
 
     /// Number of running downloads.

@@ -265,9 +265,7 @@ async fn pages_that_an_earlier_run_has_completed_are_not_looked_at() {
     let mut status = downloads.get(cid, GetOptions::default()).await.expect("started");
     status.wait_for(|status| status.chunks_done == 8999).await.expect("it goes on");
     assert!(downloads.cancel(cid).await);
-    while downloads.active() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until_idle(&downloads).await;
     let known = pages::known(&*store, cid).expect("rows");
     assert_eq!(known.len(), cut.len());
     let (complete, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|page| page.is_complete);
@@ -313,8 +311,27 @@ async fn serve_one(mut mock: MockNet, bytes: &'static [u8], is_silent: Arc<Atomi
     }
 }
 
-fn cid_of(bytes: &[u8]) -> Cid {
-    dfs_core::describe(bytes, dfs_core::Profile::default(), |_| Ok(())).expect("a file").cid()
+/// A node and the only provider of one content.
+struct Served {
+    downloads: Downloads,
+    content: Content,
+    store: Arc<WatchedStore>,
+    cid: Cid,
+    is_silent: Arc<AtomicBool>,
+    provider: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    /// The provider sends no chunk at first.
+    fn silent() -> Self {
+        let bytes = b"content";
+        let Bench { downloads, content, mock, store } = Bench::new(Turns::one());
+        let is_silent = Arc::new(AtomicBool::new(true));
+        let provider = tokio::spawn(serve_one(mock, bytes, Arc::clone(&is_silent)));
+        let manifest = dfs_core::describe(&bytes[..], dfs_core::Profile::default(), |_| Ok(()));
+        let cid = manifest.expect("a small file").cid();
+        Self { downloads, content, store, cid, is_silent, provider }
+    }
 }
 
 async fn until_idle(downloads: &Downloads) {
@@ -325,10 +342,7 @@ async fn until_idle(downloads: &Downloads) {
 
 #[tokio::test]
 async fn a_job_for_a_reader_ends_with_the_reader_and_leaves_no_download_to_resume() {
-    let Bench { downloads, content, mock, store } = Bench::new(Turns::one());
-    let is_silent = Arc::new(AtomicBool::new(true));
-    let provider = tokio::spawn(serve_one(mock, b"content", Arc::clone(&is_silent)));
-    let cid = cid_of(b"content");
+    let Served { downloads, content, store, cid, is_silent, provider } = Served::silent();
     let parts = content.read_range(cid, 2..5, None).await.expect("started");
     let mut status = downloads.follow(&cid).expect("a job").status;
     status.wait_for(|status| status.size.is_some()).await.expect("it goes on");
@@ -350,10 +364,7 @@ async fn a_job_for_a_reader_ends_with_the_reader_and_leaves_no_download_to_resum
 
 #[tokio::test]
 async fn a_get_that_joins_a_reader_outlives_it() {
-    let Bench { downloads, content, mock, store } = Bench::new(Turns::one());
-    let is_silent = Arc::new(AtomicBool::new(true));
-    let provider = tokio::spawn(serve_one(mock, b"content", Arc::clone(&is_silent)));
-    let cid = cid_of(b"content");
+    let Served { downloads, content, store, cid, is_silent, provider } = Served::silent();
     let parts = content.read_range(cid, 0..1, None).await.expect("started");
     let mut status = downloads.get(cid, GetOptions::default()).await.expect("joined");
     drop(parts);

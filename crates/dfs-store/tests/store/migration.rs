@@ -43,6 +43,14 @@ fn write_store(directory: &Path, version: u32, families: &[&str]) {
     }
 }
 
+/// Compares a store of an older format, once it is opened, with its snapshot.
+fn check_migration(version: u32, families: &[&str]) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    write_store(directory.path(), version, families);
+    let store = open(directory.path()).expect("open");
+    check(&format!("format-{version}-migrated.txt"), &dump(&store));
+}
+
 #[test]
 fn a_store_of_format_2_is_migrated_row_by_row() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -58,27 +66,18 @@ fn a_store_of_format_2_is_migrated_row_by_row() {
 
 #[test]
 fn a_store_of_format_3_is_migrated_row_by_row() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    write_store(directory.path(), 3, FAMILIES_3);
-    let store = open(directory.path()).expect("open");
-    check("format-3-migrated.txt", &dump(&store));
+    check_migration(3, FAMILIES_3);
 }
 
 #[test]
 fn a_store_of_format_4_is_migrated_row_by_row() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    write_store(directory.path(), 4, FAMILIES_4);
-    let store = open(directory.path()).expect("open");
-    check("format-4-migrated.txt", &dump(&store));
+    check_migration(4, FAMILIES_4);
 }
 
 #[test]
 fn a_store_of_format_5_is_migrated_row_by_row() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
     // Format 5 has the families of format 4.
-    write_store(directory.path(), 5, FAMILIES_4);
-    let store = open(directory.path()).expect("open");
-    check("format-5-migrated.txt", &dump(&store));
+    check_migration(5, FAMILIES_4);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod event;
 mod machine;
 mod outputs;
 mod pages;
+mod reading;
 mod runs;
 mod saving;
 mod write_out;
@@ -29,7 +30,7 @@ use dfs_core::{Cid, Header, Manifest};
 use dfs_net::{NetHandle, PeerId, Rate};
 use dfs_store::tables::{Destination, DownloadRecord, DownloadState};
 use dfs_store::{Batch, StoreError};
-use dfs_transfer::{Action, Download, Event, Fault, Priority, Status, Wait, WantId};
+use dfs_transfer::{Action, Download, Event, Fault, Status, Wait, WantId};
 use dfs_wire::metadata::Description;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -267,8 +268,7 @@ impl Job {
                 self.hold(&manifest).await?;
                 return Ok(self.note_held(manifest));
             }
-            let is_for_readers = self.is_checked && !self.is_for_get && self.complete.is_none();
-            if is_for_readers && self.readers.close_if_empty() {
+            if self.is_unread() {
                 return Err(Stop::Unread);
             }
             let wake = self.next_wake();
@@ -518,25 +518,6 @@ impl Job {
             }
             JobEvent::StoreFailed(error) => Err(failed(error)),
         }
-    }
-
-    /// Tells the machine what readers want now.
-    fn feed_readers(&mut self) -> Result<(), Stop> {
-        if !self.is_checked {
-            return Ok(());
-        }
-        self.machine.extend_timeout(self.readers.timeout());
-        let ranges = self.readers.ranges();
-        let known = std::mem::replace(&mut self.read, ranges.clone());
-        for id in known.keys().filter(|id| !ranges.contains_key(id)) {
-            self.feed(Event::Unwanted { id: *id })?;
-        }
-        for (id, range) in ranges {
-            if known.get(&id) != Some(&range) {
-                self.feed(Event::Want { id, range, priority: Priority::Playhead })?;
-            }
-        }
-        Ok(())
     }
 
     /// Keeps what came with a header until the machine asks for it.
